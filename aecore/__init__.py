@@ -1,0 +1,70 @@
+"""aecore: one text autoencoder with a continuous latent space, one small plugin per paper, one set of verbs.
+
+>>> import aecore
+>>> aecore.__version__
+'0.1.0'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aecore.api import load as load
+    from aecore.api import resume as resume
+    from aecore.api import train as train
+    from aecore.autoencoder import Sizes as Sizes
+    from aecore.batch import Batch as Batch
+    from aecore.errors import AecoreError as AecoreError
+    from aecore.hookspec import hookimpl as hookimpl
+    from aecore.manifest import Manifest as Manifest
+    from aecore.model import Model as Model
+    from aecore.plugin import CriticConfig as CriticConfig
+    from aecore.plugin import Plugin as Plugin
+    from aecore.plugin import PluginConfig as PluginConfig
+    from aecore.plugin import Role as Role
+    from aecore.posterior import PosteriorSample as PosteriorSample
+    from aecore.runs.run import Run as Run
+    from aecore.step import DetachedStep as DetachedStep
+    from aecore.step import Step as Step
+    from aecore.training.session import Session as Session
+    from aecore.training.stages import Stage as Stage
+
+__version__ = "0.1.0"
+
+#: Public names and where they live: imported on first use, so that listing plugins does not wait for torch.
+_HOME = {
+    "AecoreError": "errors",
+    "Batch": "batch",
+    "CriticConfig": "plugin",
+    "DetachedStep": "step",
+    "Manifest": "manifest",
+    "Model": "model",
+    "Plugin": "plugin",
+    "PluginConfig": "plugin",
+    "PosteriorSample": "posterior",
+    "Role": "plugin",
+    "Run": "runs.run",
+    "Session": "training.session",
+    "Sizes": "autoencoder",
+    "Stage": "training.stages",
+    "Step": "step",
+    "hookimpl": "hookspec",
+    "load": "api",
+    "resume": "api",
+    "train": "api",
+}
+__all__ = ["__version__", *_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'aecore' has no attribute '{name}'")
+    value = getattr(importlib.import_module(f"aecore.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,54 @@
+"""A batch of sentences: B rows of word ids, padded to the longest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+PAD, START, END, UNKNOWN = 0, 1, 2, 3
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """B sentences ``<s> w1 ... wk </s>``; T = k + 1 target tokens each, since ``<s>`` is never predicted.
+
+    Attributes:
+        tokens: (B, T+1) int64, rows padded with ``PAD`` on the right.
+        lengths: (B,) int64, the targets of each row: its words and ``</s>``.
+        index: (B,) int64, the number of each sentence in its split.
+    """
+
+    tokens: Tensor
+    lengths: Tensor
+    index: Tensor
+
+    def __len__(self) -> int:
+        return int(self.tokens.shape[0])
+
+    @property
+    def inputs(self) -> Tensor:
+        """(B, T): what the decoder reads."""
+        return self.tokens[:, :-1]
+
+    @property
+    def targets(self) -> Tensor:
+        """(B, T): what the decoder predicts."""
+        return self.tokens[:, 1:]
+
+    @property
+    def mask(self) -> Tensor:
+        """(B, T) bool: true where a target is a word or ``</s>``."""
+        steps = torch.arange(self.tokens.shape[1] - 1, device=self.tokens.device)
+        return steps < self.lengths.unsqueeze(1)
+
+    def rows(self, selection: slice | Tensor) -> Batch:
+        """The sentences of ``selection``, as a batch padded to the longest of them."""
+        lengths = self.lengths[selection]
+        width = int(lengths.max()) + 1
+        return Batch(self.tokens[selection, :width], lengths, self.index[selection])
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.tokens.to(device), self.lengths.to(device), self.index.to(device))

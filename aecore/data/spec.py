@@ -1,0 +1,83 @@
+"""What ``--data`` says: where the text is, and how much of its training split to use."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+
+from aecore.errors import ConfigError, DataError
+
+_FORM = re.compile(r"(?P<source>[^\[\]]+)(\[:((?P<percent>\d+(\.\d+)?)%|(?P<sentences>\d+))\])?", re.ASCII)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """``SOURCE``, ``SOURCE[:20%]`` or ``SOURCE[:500]``: a source and the head of its training split.
+
+    Attributes:
+        source: ``toy``, or the path of a folder.
+        fraction: the share of the training split to use, in (0, 1]; exact, so that 20% of 8,000 is 1,600.
+        sentences: the number of training sentences to use; at most one of the two is set, none means all.
+
+    Example:
+        >>> DataSpec.parse("data/ptb[:20%]").size(8000)
+        1600
+    """
+
+    source: str
+    fraction: Fraction | None = None
+    sentences: int | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> DataSpec:
+        """Read what a person typed; ConfigError where it is none of the forms."""
+        found = _FORM.fullmatch(text.strip())
+        if found is None:
+            raise _malformed(text)
+        if found["percent"] is not None:
+            return cls(found["source"], fraction=_share(text, found["percent"]))
+        if found["sentences"] is not None:
+            return cls(found["source"], sentences=_count(text, found["sentences"]))
+        return cls(found["source"])
+
+    def __str__(self) -> str:
+        if self.fraction is not None:
+            return f"{self.source}[:{float(self.fraction * 100):.12g}%]"
+        return self.source if self.sentences is None else f"{self.source}[:{self.sentences}]"
+
+    def size(self, available: int) -> int:
+        """How many of ``available`` training sentences are used: at least one; a share is rounded down."""
+        if self.fraction is not None:
+            return max(1, int(self.fraction * available))
+        if self.sentences is None:
+            return available
+        if self.sentences > available:
+            raise DataError(
+                f"'{self}' asks for {self.sentences:,} training sentences; there are {available:,}.",
+                f"for all of them: {self.source}",
+            )
+        return self.sentences
+
+
+def _share(text: str, percent: str) -> Fraction:
+    share = Fraction(percent) / 100
+    if not 0 < share <= 1:
+        raise _malformed(text, f"{percent}% is not above 0% and at most 100%")
+    return share
+
+
+def _count(text: str, sentences: str) -> int:
+    if int(sentences) == 0:
+        raise _malformed(text, "no training sentence would be left")
+    return int(sentences)
+
+
+def _malformed(text: str, why: str = "") -> ConfigError:
+    return ConfigError(
+        f"--data '{text}' cannot be read{': ' + why if why else ''}.",
+        "toy           the built-in sentences",
+        "FOLDER        a folder with train.txt, valid.txt and test.txt (no brackets in its path)",
+        "FOLDER[:20%]  the same, with the first 20% of the training sentences",
+        "FOLDER[:500]  the same, with the first 500 training sentences",
+    )

@@ -1,0 +1,64 @@
+"""Errors that a person can act on: what happened, the evidence indented under it, the way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class AecoreError(Exception):
+    """The base of every error that aecore raises on purpose; the command line prints it without a traceback.
+
+    ``str(error)`` is the sentence ``what`` followed by the ``evidence`` lines, each indented by two spaces.
+    """
+
+    exit_code = 2
+
+    def __init__(self, what: str, *evidence: str) -> None:
+        self.what = what
+        self.evidence = evidence
+        lines = [line for entry in evidence for line in entry.split("\n")]
+        super().__init__("\n".join([what, *(f"  {line}" for line in lines)]))
+
+
+class ConfigError(AecoreError):
+    """A setting that does not exist, has the wrong type or is out of its range."""
+
+
+class DataError(AecoreError):
+    """A corpus that is missing, empty or unreadable."""
+
+
+class CompositionError(AecoreError):
+    """Plugins that cannot be trained together, or a plugin that is not there."""
+
+
+class RunError(AecoreError):
+    """A run folder that is missing, in use, damaged or complete."""
+
+
+class PluginError(AecoreError):
+    """A plugin that broke the contract of a hook; ``plugin`` and ``hook`` say which."""
+
+    def __init__(self, what: str, *evidence: str, plugin: str, hook: str = "") -> None:
+        super().__init__(what, *evidence)
+        self.plugin = plugin
+        self.hook = hook
+
+
+class DivergedError(AecoreError):
+    """A loss, an energy or a gradient that is not finite; the step was not applied."""
+
+
+class Stopped(AecoreError):
+    """Training that was asked to stop (SIGINT, SIGTERM) and wrote its checkpoint; exit code 130 or 143."""
+
+    def __init__(self, what: str, *evidence: str, signal_number: int) -> None:
+        super().__init__(what, *evidence)
+        self.exit_code = 128 + signal_number
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """The sentence ``" Did you mean 'x'?"`` for the known word nearest to ``word``, or the empty string."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean '{near[0]}'?" if near else ""
