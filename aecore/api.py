@@ -1,0 +1,194 @@
+"""The verbs as functions: everything that the command line does is one of these calls first."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aecore.assembly import Assembly, assemble, assemble_run, resolve_device
+from aecore.catalogue import Catalogue
+from aecore.data.corpus import Corpus, load_corpus
+from aecore.errors import ConfigError
+from aecore.runs.config import RunConfig, build_config
+from aecore.runs.files import lock
+from aecore.runs.folder import RunFolder
+from aecore.runs.run import Run, read_vocabulary
+from aecore.training.progress import Progress, Silent
+from aecore.training.trainer import Trainer
+
+
+def train(
+    plugins: Sequence[str] = (),
+    data: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    *,
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    seed: int | None = None,
+    epochs: int | None = None,
+    max_steps: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Train the autoencoder with these plugins, and return the run with its selected weights.
+
+    Args:
+        plugins: names, in the order in which chains apply; none trains the plain VAE.
+        data: ``toy``, or a folder with train.txt, valid.txt and test.txt; ``SPEC[:20%]`` takes the head of the training split.
+        settings: ``{"controlvae.target_kl": 5, "train.lr": 0.5}``.
+        config: a config.toml to start from; arguments win over it.
+        out: the run folder; ``runs/<time>-<plugins>`` by default.
+        overwrite: replace the run that is there.
+
+    Raises:
+        AecoreError: for anything that the caller can mend; nothing is written before the input has been checked.
+    """
+    flags: dict[str, dict[str, Any]] = {
+        "data": {"spec": data},
+        "train": {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device},
+    }
+    wanted = build_config(Path(config) if config is not None else None, flags, settings or {}, plugins)
+    with opened(wanted, out, overwrite, progress) as trainer:
+        trainer.run()
+    return Run.load(trainer.folder.path, trainer.config.train.device)
+
+
+@contextmanager
+def opened(
+    config: RunConfig, out: str | Path | None = None, overwrite: bool = False, progress: Progress | None = None
+) -> Iterator[Trainer]:
+    """A trainer that has started a new run, its folder locked and torch's threads set while the block lasts."""
+    listener = progress or Silent()
+    assembly = assemble(config.plugins, Catalogue.discover())
+    folder = RunFolder(Path(out) if out is not None else _default_folder(assembly.composition.label))
+    folder.check_free(overwrite)
+    device = resolve_device(config.train.device)
+    corpus = _load_corpus(config, listener)
+    with _threads(config.train.threads) as threads:
+        config = assembly.write_out(config.changed("train", device=str(device), threads=threads))
+        RunFolder.create(folder.path, overwrite)
+        with lock(folder.path):
+            folder.clear()
+            folder.write_config(config)
+            model = assembly.build(config, len(corpus.vocabulary), device)
+            trainer = Trainer(model, corpus, config, folder, listener)
+            _announce(trainer, assembly)
+            trainer.start()
+            yield trainer
+
+
+def resume(
+    path: str | Path,
+    *,
+    epochs: int | None = None,
+    max_steps: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Run:
+    """Go on with a run from its checkpoint: the weights become those of the uninterrupted run, byte for byte.
+
+    A finished run is returned as it is, unless ``epochs`` or ``max_steps`` extend it.
+
+    Raises:
+        RunError: when there is no run, its checkpoint is damaged, its data have changed, or another process is writing to it.
+    """
+    with reopened(path, epochs=epochs, max_steps=max_steps, device=device, progress=progress) as trainer:
+        if trainer.state.finished:
+            trainer.progress.note(f"'{path}' is finished; --epochs or --max-steps extend it")
+        trainer.run()
+    return Run.load(path, trainer.config.train.device)
+
+
+@contextmanager
+def reopened(
+    path: str | Path,
+    *,
+    epochs: int | None = None,
+    max_steps: int | None = None,
+    device: str | None = None,
+    progress: Progress | None = None,
+) -> Iterator[Trainer]:
+    """A trainer that stands where the run's checkpoint was written."""
+    listener = progress or Silent()
+    folder = RunFolder.open(Path(path))
+    old = folder.read_config()
+    config = old.changed("train", epochs=epochs, max_steps=max_steps, device=device)
+    assembly = assemble_run(config, Catalogue.discover(), folder.path)
+    where = resolve_device(config.train.device)
+    with lock(folder.path), _threads(config.train.threads):
+        folder.sweep()
+        begun = folder.checkpoint.is_file()
+        corpus = _load_corpus(config, listener, read_vocabulary(folder) if begun else None)
+        model = assembly.build(config, len(corpus.vocabulary), where)
+        trainer = Trainer(model, corpus, config, folder, listener)
+        if begun:
+            trainer.restore()
+            _extend(trainer, old)
+        else:  # killed before its first checkpoint: config.toml alone makes the same run
+            trainer.start()
+        _announce(trainer, assembly)
+        yield trainer
+
+
+def load(path: str | Path, device: str = "auto") -> Run:
+    """The run in a folder, with its selected weights."""
+    return Run.load(path, device)
+
+
+def _extend(trainer: Trainer, old: RunConfig) -> None:
+    """Let a run go on to a later end, or refuse an earlier one than it has reached."""
+    if trainer.config == old:
+        return
+    if trainer.state.joint and trainer.total_steps < trainer.state.step:
+        raise ConfigError(
+            f"the run has done {trainer.state.step} steps, more than the {trainer.total_steps} that are asked for",
+            f"steps per epoch: {trainer.steps_per_epoch}",
+        )
+    trainer.folder.write_config(trainer.config)
+    if trainer.state.joint and trainer.total_steps > trainer.state.step:
+        trainer.state.finished = False
+
+
+def _load_corpus(config: RunConfig, progress: Progress, vocabulary: Any = None) -> Corpus:
+    corpus = load_corpus(config.data.spec, config.data.max_length, vocabulary)
+    for report in corpus.reports:
+        for line in report.lines():
+            progress.note(line)
+    return corpus
+
+
+def _announce(trainer: Trainer, assembly: Assembly) -> None:
+    corpus, model, train = trainer.corpus, trainer.model, trainer.config.train
+    parameters = sum(p.numel() for p in model.parameters())
+    trainer.progress.note(
+        f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} sentences, "
+        f"{len(corpus.vocabulary):,} words, {parameters:,} parameters, "
+        f"K = {model.samples}, seed {train.seed}, {model.device.type}, {trainer.folder.path}"
+    )
+
+
+def _default_folder(label: str) -> Path:
+    stem = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
+    for number in range(1000):
+        path = stem if number == 0 else stem.with_name(f"{stem.name}-{number}")
+        if not path.exists():
+            return path
+    raise ConfigError(f"'{stem}' and its successors exist already", "name a folder with --out")
+
+
+@contextmanager
+def _threads(wanted: int) -> Iterator[int]:
+    """torch's CPU threads inside the block; the number found is restored."""
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(wanted)
+    try:
+        yield torch.get_num_threads()
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,105 @@
+"""From a configuration to a composition with classes and settings: what training, loading and resuming share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+import aecore
+from aecore.autoencoder import Sizes
+from aecore.catalogue import Catalogue
+from aecore.composition import Composition, compose
+from aecore.errors import AecoreError, ConfigError, RunError
+from aecore.model import Model, build_model
+from aecore.plugin import Plugin, PluginConfig
+from aecore.runs.config import RunConfig, validate_settings
+from aecore.streams import Streams
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """A composition with the classes and validated settings of its named plugins."""
+
+    composition: Composition
+    classes: Mapping[str, type[Plugin]]
+    settings: Mapping[str, PluginConfig]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """The versions of aecore, torch and the plugins' distributions."""
+        found = {"aecore": aecore.__version__, "torch": torch.__version__}
+        for part in self.composition.parts:
+            name, _, version = part.distribution.partition(" ")
+            if version:
+                found[name] = version
+        return found
+
+    def write_out(self, config: RunConfig) -> RunConfig:
+        """The configuration with every plugin setting and version in it."""
+        plugins = {name: self.settings[name].model_dump(exclude_none=True) for name in self.composition.names}
+        return config.model_copy(update={"plugins": plugins, "versions": self.versions})
+
+    def build(self, config: RunConfig, vocabulary: int, device: torch.device) -> Model:
+        """The model on a device, initialised from the run's seed; the same weights on every device."""
+        m = config.model
+        sizes = Sizes(vocabulary, m.embedding, m.hidden, m.latent)
+        streams = Streams(config.train.seed)
+        model = build_model(self.composition, self.classes, self.settings, sizes, streams, (m.dropout_in, m.dropout_out))
+        return model.to(device)
+
+
+def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Assembly:
+    """Import the named plugins, validate their settings, refine their manifests by them, and compose.
+
+    Raises:
+        CompositionError: for a plugin that is not there or cannot be imported, and plugins that do not compose.
+        ConfigError: for settings that are not valid.
+    """
+    compose([catalogue.part(name) for name in plugins], catalogue.defaults)  # refuse what no setting can mend, unimported
+    classes, settings, parts = {}, {}, []
+    for name, values in plugins.items():
+        part = catalogue.part(name)
+        cls = catalogue.load(name)
+        config = validate_settings(cls.Config, values, name)
+        assert isinstance(config, PluginConfig)
+        classes[name], settings[name] = cls, config
+        parts.append(replace(part, manifest=cls.manifest(part.manifest, config)))
+    return Assembly(compose(parts, catalogue.defaults), classes, settings)
+
+
+def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Assembly:
+    """`assemble` for a run on disk: an error also says which distribution the run was trained with."""
+    try:
+        return assemble(config.plugins, catalogue)
+    except AecoreError as error:
+        missing = [name for name in config.plugins if name not in catalogue.entries]
+        trained = [f"{name} {version}" for name, version in config.versions.items() if name not in {"torch"}]
+        if not missing:
+            raise
+        evidence = f"the run '{folder}' was trained with: {', '.join(trained)}"
+        raise RunError(error.what, evidence, *error.evidence) from error
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device of a name; ``auto`` is the GPU where there is one.
+
+    Raises:
+        ConfigError: for a GPU that is not there.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            built = "" if torch.version.cuda else "; this torch is built without CUDA"
+            raise ConfigError(
+                f"the device '{name}' is not there",
+                f"GPUs that torch sees: {count}{built}",
+                "to train without one: --device cpu",
+            )
+        return torch.device("cuda", device.index or 0)
+    return device

@@ -1,0 +1,217 @@
+"""Composition: which plugin answers which hook, and whether the methods fit, decided from manifests alone.
+
+Nothing here imports torch or a plugin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from aecore.errors import CompositionError
+from aecore.hookspec import HOOKS
+from aecore.manifest import GIVEN_BY, LEVELS, Batching, Capabilities, Manifest
+
+DEFAULTS = "vae"
+Level = str | frozenset[str]
+
+#: What each level means, for the sentence that refuses a composition.
+MEANING = {
+    "posterior": "the posterior",
+    "prior": "the prior",
+    "kl": "the divergence",
+    "kl_estimator": "the estimator of the divergence",
+    "moves": "what the divergence moves",
+    "trains": "what the objective trains",
+    "latent": "the latent space",
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """A plugin as composition sees it."""
+
+    name: str
+    manifest: Manifest
+    distribution: str = ""
+
+    def owns(self) -> list[str]:
+        """The owner hooks that it implements."""
+        return [hook for hook in self.manifest.hooks if HOOKS[hook].kind == "owner"]
+
+
+@dataclass(frozen=True)
+class Composition:
+    """The parts in the order of ``--plugin`` (the defaults last), one owner per owner hook, and the levels reached."""
+
+    parts: tuple[Part, ...]
+    owners: dict[str, str]
+    levels: dict[str, Level]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The named plugins, without the defaults."""
+        return tuple(part.name for part in self.parts if part.name != DEFAULTS)
+
+    @property
+    def label(self) -> str:
+        """``controlvae+flowprior``, or ``vae`` where no plugin is named."""
+        return "+".join(self.names) or DEFAULTS
+
+    @property
+    def batching(self) -> Batching:
+        """Length buckets, which waste fewest pads, unless a plugin couples the sentences of a batch and needs them mixed."""
+        return "mixed" if any(part.manifest.batching == "mixed" for part in self.parts) else "bucketed"
+
+    @property
+    def select_on(self) -> str:
+        """The validation metric that selects the weights: what the first plugin with a wish says."""
+        return next((p.manifest.select_on for p in self.parts if p.manifest.select_on != "objective"), "objective")
+
+    def implementers(self, hook: str) -> list[str]:
+        """Whom a call of the hook reaches, in order: the owner, or every plugin that declares it."""
+        if HOOKS[hook].kind == "owner":
+            return [self.owners[hook]]
+        return [part.name for part in self.parts if hook in part.manifest.hooks]
+
+    def owned_by(self, name: str) -> frozenset[str]:
+        """The owner hooks that fell to the plugin ``name``."""
+        return frozenset(hook for hook, owner in self.owners.items() if owner == name)
+
+
+def compose(named: Sequence[Part], defaults: Part) -> Composition:
+    """Resolve the hooks of the named plugins over the defaults.
+
+    Raises:
+        CompositionError: for a plugin that is named twice, two owners of one hook, or a requirement that is not met; with the
+            names, the reason and the nearest composition that works.
+    """
+    problem = _problem(named, defaults)
+    if problem is not None:
+        raise CompositionError(*problem, *_nearest(named, defaults))
+    return _resolve(named, defaults)
+
+
+def _resolve(named: Sequence[Part], defaults: Part) -> Composition:
+    owners = {hook: part.name for part in named for hook in part.owns()}
+    for hook in defaults.owns():
+        owners.setdefault(hook, defaults.name)
+    rest = replace(defaults, manifest=_refine_defaults(defaults.manifest, named))
+    parts = (*named, rest)
+    return Composition(parts, owners, _levels(parts, owners))
+
+
+def _refine_defaults(manifest: Manifest, named: Iterable[Part]) -> Manifest:
+    """What the defaults still give once the named plugins own some of their hooks."""
+    taken = {hook for part in named for hook in part.owns()}
+    given: dict[str, Level] = {}
+    for part in named:
+        given |= part.manifest.provides.stated()
+    factorised = given.get("posterior", "gaussian") == "gaussian" and given.get("prior", "standard") == "standard"
+    provides = {
+        word: level
+        for word, level in manifest.provides.stated().items()
+        if any(hook not in taken for hook in GIVEN_BY[word] if hook in manifest.hooks)
+    }
+    if "kl_term" not in taken and not factorised:
+        provides |= {"kl": "sentence", "kl_estimator": "monte-carlo"}
+    if "latent" in given:
+        provides.pop("latent", None)
+    requires = Capabilities() if "kl_term" in taken else manifest.requires
+    return manifest.model_copy(update={"provides": Capabilities.model_validate(provides), "requires": requires})
+
+
+def _levels(parts: Iterable[Part], owners: dict[str, str]) -> dict[str, Level]:
+    """The level of every word, from the owners of the hooks that give it."""
+    levels: dict[str, Level] = {}
+    for part in parts:
+        for word, level in part.manifest.provides.stated().items():
+            if any(owners.get(hook) == part.name for hook in GIVEN_BY[word]):
+                levels.setdefault(word, level)
+    return levels
+
+
+def _problem(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None:
+    """Why the plugins do not compose: the sentence, then the evidence; None when they do."""
+    return _two_owners(named) or _two_spaces(named) or _unmet(_resolve(named, defaults))
+
+
+def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
+    seen: dict[str, str] = {}
+    for position, part in enumerate(named):
+        if part.name in {other.name for other in named[:position]}:
+            return (f"'{part.name}' is named twice",)
+        for hook in part.owns():
+            if hook in seen:
+                return (
+                    f"'{seen[hook]}' and '{part.name}' both own {hook}",
+                    f"{hook} has one owner: two would each replace what the other does",
+                )
+            seen[hook] = part.name
+    return None
+
+
+def _two_spaces(named: Sequence[Part]) -> tuple[str, ...] | None:
+    spaces = [(part.name, part.manifest.provides.latent) for part in named if part.manifest.provides.latent]
+    for (one, its), (other, theirs) in combinations(spaces, 2):
+        if its != theirs:
+            return (f"'{one}' and '{other}' do not share a latent space", f"{one}: {its}", f"{other}: {theirs}")
+    return None
+
+
+def _unmet(composition: Composition) -> tuple[str, ...] | None:
+    for part in composition.parts:
+        for word, least in _requirements(part).items():
+            level = composition.levels.get(word)
+            if not reaches(word, level, least):
+                giver = _giver(composition, word)
+                return (
+                    f"'{part.name}' does not compose with '{giver}'",
+                    f"{part.name} needs: {MEANING[word]} to be {_shown(word, least)}",
+                    f"{giver} gives: {_shown(word, level, exact=True)}",
+                )
+    return None
+
+
+def _requirements(part: Part) -> dict[str, Level]:
+    """What a part needs of the others: what it states, and a posterior unless it brings one."""
+    stated: dict[str, Level] = dict(part.manifest.requires.stated())
+    if part.name != DEFAULTS and "posterior_sample" not in part.manifest.hooks:
+        stated.setdefault("posterior", "point")
+    return stated
+
+
+def _giver(composition: Composition, word: str) -> str:
+    return next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
+
+
+def reaches(word: str, level: Level | None, least: Level) -> bool:
+    """Whether ``level`` of ``word`` satisfies the requirement ``least``."""
+    if level is None:
+        return False
+    if isinstance(least, frozenset):
+        return least <= frozenset(level)
+    if word in LEVELS:
+        return LEVELS[word].index(str(level)) >= LEVELS[word].index(least)
+    return level == least
+
+
+def _shown(word: str, level: Level | None, exact: bool = False) -> str:
+    if level is None:
+        return "nothing"
+    if isinstance(level, frozenset):
+        return " and ".join(sorted(level)) or "nothing"
+    higher = LEVELS.get(word, ())
+    return level if exact or word not in LEVELS or level == higher[-1] else f"{level} or better"
+
+
+def _nearest(named: Sequence[Part], defaults: Part) -> list[str]:
+    """The largest part of the wish that composes, as a command."""
+    unique = list({part.name: part for part in named}.values())
+    for size in range(min(len(unique), len(named) - 1), 0, -1):
+        works = [chosen for chosen in combinations(unique, size) if _problem(chosen, defaults) is None]
+        if works:
+            commands = [" ".join(f"--plugin {part.name}" for part in chosen) for chosen in works[:3]]
+            return [f"works: {commands[0]}", *(f"or:    {command}" for command in commands[1:])]
+    return []

@@ -1,0 +1,110 @@
+"""Calling hooks: every value has an author, so that every error can name one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pluggy
+from torch import Tensor
+
+from aecore import hookspec
+from aecore.composition import Composition
+from aecore.errors import AecoreError, PluginError
+from aecore.hookspec import HOOKS, PROJECT, Hook
+from aecore.plugin import Implementation, Plugin
+
+
+class Call:
+    """One plugin's implementation of one hook, called with the arguments that it names."""
+
+    def __init__(self, plugin: str, source: str, hook: Hook, implementation: pluggy.HookImpl) -> None:
+        self.plugin = plugin
+        self.source = source
+        self.hook = hook
+        self._function = implementation.function
+        self._arguments = implementation.argnames
+
+    def __call__(self, **offered: Any) -> Any:
+        """The value that the plugin returned.
+
+        Raises:
+            PluginError: when the plugin raises, or returns None.
+        """
+        try:
+            value = self._function(*[offered[name] for name in self._arguments])
+        except (AecoreError, KeyboardInterrupt):
+            raise
+        except Exception as error:
+            raise self.error(f"raised {type(error).__name__} in {self.hook.name}: {error}") from error
+        if value is None:
+            raise self.error(f"returned None from {self.hook.name}", "likely: is a `return` missing?")
+        return value
+
+    @property
+    def place(self) -> str:
+        """``package/module.py:line``."""
+        return Implementation(self.hook.name, self._function, {}).place
+
+    def error(self, what: str, *evidence: str) -> PluginError:
+        """An error whose author is this implementation."""
+        who = f"'{self.plugin}' ({self.source})" if self.source else f"'{self.plugin}'"
+        arguments = ", ".join(self._arguments)
+        place = f"hook:   {self.hook.name}({arguments}), {self.place}"
+        return PluginError(f"{who} {what}", place, *evidence, plugin=self.plugin, hook=self.hook.name)
+
+    def tensor(self, value: Any, due: tuple[int | str, ...], part: str = "a value") -> Tensor:
+        """``value`` if it is a floating-point tensor of the shape ``due``, whose named axes may have any size.
+
+        Raises:
+            PluginError: with the shape that came, the shape that was due, and the likely slip.
+        """
+        shown = f"({', '.join(map(str, due))}{',' if len(due) == 1 else ''})"
+        if not isinstance(value, Tensor):
+            raise self.error(f"returned {part} of type {type(value).__name__} from {self.hook.name}; a tensor {shown} was due")
+        fits = len(value.shape) == len(due) and all(
+            isinstance(axis, str) or axis == size for axis, size in zip(due, value.shape, strict=False)
+        )
+        if not fits:
+            came = tuple(value.shape)
+            what = f"returned {part} of shape {came} from {self.hook.name}; {shown} was due"
+            raise self.error(what, *_likely(came, due))
+        if not value.is_floating_point():
+            raise self.error(f"returned {part} of type {value.dtype} from {self.hook.name}; floating point was due")
+        return value
+
+
+def _likely(came: tuple[int, ...], due: tuple[int | str, ...]) -> list[str]:
+    if len(came) == len(due) - 1 and due[-1] == "G":
+        return ["likely: keep the group axis, .unsqueeze(-1)"]
+    if len(came) < len(due):
+        return ["likely: a sum or mean over an axis that the core reduces itself"]
+    if len(came) > len(due):
+        return [f"likely: a sum over the last {len(came) - len(due)} axes is missing"]
+    return []
+
+
+class Hooks:
+    """The implementations of one composition, resolved once: one per owner hook, a list per chain and all hook."""
+
+    def __init__(self, composition: Composition, plugins: Mapping[str, Plugin]) -> None:
+        manager = pluggy.PluginManager(PROJECT)
+        manager.add_hookspecs(hookspec)
+        for name, plugin in plugins.items():
+            manager.register(plugin, name)
+        manager.check_pending()
+        sources = {part.name: part.distribution for part in composition.parts}
+        self._calls: dict[str, list[Call]] = {}
+        for hook in HOOKS.values():
+            found = {impl.plugin_name: impl for impl in getattr(manager.hook, hook.name).get_hookimpls()}
+            reached = composition.implementers(hook.name)
+            self._calls[hook.name] = [Call(name, sources[name], hook, found[name]) for name in reached]
+        self._owners = {hook.name: self._calls[hook.name][0] for hook in HOOKS.values() if hook.kind == "owner"}
+
+    def owner(self, hook: str) -> Call:
+        """The one implementation of an owner hook."""
+        return self._owners[hook]
+
+    def each(self, hook: str) -> Iterable[Call]:
+        """The implementations of a chain or all hook, in the order of ``--plugin``."""
+        return self._calls[hook]

@@ -1,0 +1,1 @@
+"""Generation: from latents to sentences."""

@@ -1,0 +1,197 @@
+"""The typed face of a composition: the autoencoder, its plugins, and their model hooks, with every shape checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from aecore.autoencoder import Decoder, Encoder, Sizes
+from aecore.batch import Batch
+from aecore.composition import Composition
+from aecore.dispatch import Hooks
+from aecore.errors import PluginError
+from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
+from aecore.posterior import PosteriorSample
+from aecore.streams import Streams
+from aecore.vae import Vae
+
+if TYPE_CHECKING:
+    from aecore.step import Step
+
+
+class Model(nn.Module):
+    """p(x, z) and q(z | x) as the plugins of a composition define them.
+
+    Attributes:
+        composition: who owns which hook, and the capability levels.
+        hooks: the implementations, for the core; plugins use the methods below.
+        sizes: the sizes of the autoencoder.
+        samples: K, the posterior samples per sentence in training: the most that a plugin asks for.
+        beta: 0-d buffer, the weight of the divergence at the last joint step.
+    """
+
+    beta: Tensor
+
+    def __init__(
+        self,
+        composition: Composition,
+        plugins: Mapping[str, Plugin],
+        sizes: Sizes,
+        streams: Streams,
+        dropout: tuple[float, float] = (0.5, 0.5),
+    ) -> None:
+        super().__init__()
+        self.composition = composition
+        self.sizes = sizes
+        self.samples = max(plugin.samples for plugin in plugins.values())
+        self.plugins = nn.ModuleDict(plugins)
+        self.hooks = Hooks(composition, plugins)
+        self.register_buffer("beta", torch.zeros(()))
+        for name, plugin in plugins.items():
+            _check_roles(name, plugin)
+            plugin.attach(self)
+        with streams("init", "encoder"):
+            self.encoder = Encoder(sizes)
+        with torch.no_grad():
+            width = self.condition(torch.zeros(1, 1, sizes.latent)).shape[-1]
+        with streams("init", "decoder"):
+            self.decoder = Decoder(sizes, width, *dropout)
+
+    def plugin(self, name: str) -> Plugin:
+        """The plugin called ``name``."""
+        found = self.plugins[name]
+        assert isinstance(found, Plugin)
+        return found
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's tensors are."""
+        return self.beta.device
+
+    @property
+    def level(self) -> Mapping[str, str | frozenset[str]]:
+        """The capability levels of the composition, e.g. ``level["posterior"]``."""
+        return self.composition.levels
+
+    def params(self, *roles: str) -> list[nn.Parameter]:
+        """The parameters of these roles, of the autoencoder and of all plugins."""
+        return [parameter for _, parameter in self.named_params(*roles)]
+
+    def named_params(self, *roles: str) -> Iterator[tuple[str, nn.Parameter]]:
+        """(name in the state dict, parameter) for these roles."""
+        for role, module in (("encoder", self.encoder), ("decoder", self.decoder)):
+            if role in roles:
+                yield from module.named_parameters(prefix=role)
+        for name in self.plugins:
+            for key, parameter in self.plugin(name).parameters_of(*roles):
+                yield f"plugins.{name}.{key}", parameter
+
+    def features(self, batch: Batch) -> Tensor:
+        """(B, H): the encoder's features of B sentences."""
+        features: Tensor = self.encoder(batch)
+        return features
+
+    def features_of_embedded(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """(N, H): the features of N sequences given as embeddings (N, L, E) with ``lengths`` (N,) steps each."""
+        return self.encoder.from_embedded(embedded, lengths)
+
+    def posterior_sample(self, features: Tensor, n_samples: int = 1, batch: Batch | None = None) -> PosteriorSample:
+        """K draws of z for each of B sentences; see the hook of the same name."""
+        call = self.hooks.owner("posterior_sample")
+        sample = call(features=features, n_samples=n_samples, batch=batch)
+        if not isinstance(sample, PosteriorSample):
+            raise call.error(f"returned {type(sample).__name__} from posterior_sample; a PosteriorSample was due")
+        samples = 1 if self.level["posterior"] == "point" else n_samples
+        call.tensor(sample.z, (len(features), samples, self.sizes.latent), "z")
+        if sample.log_prob is not None:
+            call.tensor(sample.log_prob, (len(features), samples), "log_prob")
+        call.tensor(sample.mean, (len(features), self.sizes.latent), "a mean")
+        return sample
+
+    def prior_logprob(self, z: Tensor) -> Tensor:
+        """(...): log p(z) in nats, for z of shape (..., D)."""
+        call = self.hooks.owner("prior_logprob")
+        return call.tensor(call(z=z), tuple(z.shape[:-1]))
+
+    def prior_sample(self, n: int) -> Tensor:
+        """(n, D): draws from the prior."""
+        call = self.hooks.owner("prior_sample")
+        return call.tensor(call(n=n), (n, self.sizes.latent))
+
+    def condition(self, z: Tensor) -> Tensor:
+        """(..., C): what the decoder reads at every step, for z of shape (..., D)."""
+        call = self.hooks.owner("decoder_condition")
+        return call.tensor(call(z=z), (*z.shape[:-1], "C"))
+
+    def nll(self, batch: Batch, z: Tensor) -> Tensor:
+        """(B, K): -log p(x | z) in nats per sentence, for z (B, K, D)."""
+        return self.decoder.nll(batch, self.condition(z))
+
+    def code(self, batch: Batch) -> Tensor:
+        """(B, D): the point that stands for each sentence, the posterior's centre or mean."""
+        return self.posterior_sample(self.features(batch), 1, batch).mean
+
+    def kl_term(self, step: Step) -> Tensor:
+        """(B, G): the raw divergence of a step, nats per sentence."""
+        call = self.hooks.owner("kl_term")
+        return call.tensor(call(step=step), (len(step.batch), "G"))
+
+    def kl_penalty(self, kl: Tensor, step: Step) -> Tensor:
+        """(B, G'): the raw divergence after every plugin's ``kl_penalty``, in the order of ``--plugin``."""
+        for call in self.hooks.each("kl_penalty"):
+            kl = call.tensor(call(kl=kl, step=step), (len(step.batch), "G"))
+        return kl
+
+    def corrupt_input(self, batch: Batch) -> Batch:
+        """The batch that the encoder reads in training."""
+        for call in self.hooks.each("corrupt_input"):
+            corrupted = call(batch=batch)
+            if not isinstance(corrupted, Batch) or len(corrupted) != len(batch):
+                raise call.error(f"did not return a Batch of {len(batch)} sentences from corrupt_input")
+            batch = corrupted
+        return batch
+
+    def objective(self, step: Step) -> Tensor:
+        """(B,): what is minimised, nats per sentence."""
+        call = self.hooks.owner("objective")
+        return call.tensor(call(step=step), (len(step.batch),))
+
+
+def _check_roles(name: str, plugin: Plugin) -> None:
+    """Every attribute that holds parameters has a role, else no optimiser would ever see it."""
+    for attribute in {key.partition(".")[0]: None for key, _ in plugin.named_parameters()}:
+        role = plugin.roles.get(attribute)
+        if role not in ROLES:
+            came = "no role" if role is None else f"the unknown role '{role}'"
+            raise PluginError(
+                f"the parameters '{attribute}' of '{name}' have {came}",
+                f'due: roles = {{"{attribute}": ...}} with one of {", ".join(ROLES)}',
+                plugin=name,
+            )
+    if plugin.critic is None and any(True for _ in plugin.parameters_of("critic")):
+        raise PluginError(f"'{name}' has parameters of role critic, but `critic` is None", plugin=name)
+
+
+def build_model(
+    composition: Composition,
+    classes: Mapping[str, type[Plugin]],
+    configs: Mapping[str, PluginConfig],
+    sizes: Sizes,
+    streams: Streams,
+    dropout: tuple[float, float] = (0.5, 0.5),
+) -> Model:
+    """Construct the plugins and the autoencoder, each inside its own random stream, so that equal seeds share what they can."""
+    plugins: dict[str, Plugin] = {}
+    for part in composition.parts:
+        with streams("init", part.name):
+            if part.name in classes:
+                plugins[part.name] = classes[part.name](configs[part.name], sizes)
+            else:
+                plugins[part.name] = Vae(PluginConfig(), sizes, composition.owned_by(part.name))
+    return Model(composition, plugins, sizes, streams, dropout)
+
+
+__all__ = ["MAIN_ROLES", "Model", "build_model"]

@@ -1,0 +1,59 @@
+"""What ``posterior_sample`` returns: latents, and what is known about the distribution they were drawn from."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Protocol
+
+from torch import Tensor
+
+
+class Distribution(Protocol):
+    """The part of `torch.distributions.Distribution` that is used: batch shape (B,), event shape (D,)."""
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, D)."""
+        ...
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """(K, B) for values of shape (K, B, D)."""
+        ...
+
+
+class PosteriorSample:
+    """K draws of z for each of B sentences.
+
+    Args:
+        z: (B, K, D), reparameterised.
+        distribution: q(z | x) with batch shape (B,) and event shape (D,), where there is one.
+        log_prob: (B, K), log q(z | x) in nats, where the plugin knows it exactly from the noise: inverting a map instead
+            can lose every digit. Without it, the distribution's density is used.
+        centre: (B, D), the point that stands for the sentence, where the distribution's mean is not it.
+    """
+
+    def __init__(
+        self,
+        z: Tensor,
+        distribution: Distribution | None = None,
+        log_prob: Tensor | None = None,
+        centre: Tensor | None = None,
+    ) -> None:
+        self.z = z
+        self.distribution = distribution
+        self.centre = centre
+        self._log_prob = log_prob
+
+    @cached_property
+    def log_prob(self) -> Tensor | None:
+        """(B, K): log q(z | x) in nats, or None where the posterior has no density."""
+        if self._log_prob is not None or self.distribution is None:
+            return self._log_prob
+        return self.distribution.log_prob(self.z.transpose(0, 1)).transpose(0, 1)
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, D): the centre, else the distribution's mean, else the mean of the samples."""
+        if self.centre is not None:
+            return self.centre
+        return self.z.mean(1) if self.distribution is None else self.distribution.mean

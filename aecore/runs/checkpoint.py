@@ -1,0 +1,70 @@
+"""Tensors and JSON in one safetensors file: byte-stable, checked on the way in, never pickled."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from aecore.errors import RunError
+from aecore.runs.files import write_atomic
+
+#: The only metadata key: with several, safetensors writes them in hash order and equal contents give different files.
+KEY = "aecore"
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
+    """Write tensors and JSON metadata as one file, with a SHA-256 of both inside.
+
+    Raises:
+        RunError: when the file cannot be written; what was there before is still there.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(dict(meta), sort_keys=True)
+    wrapped = json.dumps({"meta": json.loads(text), "sha256": _digest(plain, text)}, sort_keys=True)
+    write_atomic(path, save_safetensors(plain, metadata={KEY: wrapped}))
+
+
+def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the metadata of a file that `save_tensors` wrote.
+
+    Raises:
+        RunError: when the file is missing, truncated, altered, or none of ours.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RunError(f"'{path}' cannot be read", f"reason: {error.strerror or error}") from error
+    try:
+        (size,) = struct.unpack("<Q", data[:8])
+        wrapped = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][KEY])
+        meta, digest = wrapped["meta"], wrapped["sha256"]
+        tensors = load_safetensors(data)
+    except (struct.error, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise RunError(f"'{path}' is damaged", f"reason: {error}", f"size: {len(data)} bytes") from error
+    if _digest(tensors, json.dumps(meta, sort_keys=True)) != digest:
+        raise RunError(f"'{path}' is damaged", "reason: the contents do not match their SHA-256: truncated or altered")
+    return tensors, meta
+
+
+def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
+    found = hashlib.sha256(meta.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        found.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
+def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose name starts with ``prefix``, under the rest of their name."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,241 @@
+"""The configuration of a run: four sections and a table per plugin, validated, with every default written out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from aecore.catalogue import normalise
+from aecore.errors import ConfigError, closest
+from aecore.manifest import validation_lines
+
+SECTIONS = ("data", "model", "train", "evaluate")
+#: embedding, hidden, latent; ptb and yahoo as in Li et al. (EMNLP 2019), toy for the built-in corpus.
+SIZES = {"toy": (32, 64, 8), "ptb": (256, 256, 32), "yahoo": (512, 1024, 32)}
+LEARNING_RATES = {"adamw": 1e-3, "sgd": 1.0}
+
+
+class Section(BaseModel):
+    """A section: strict about types, frozen, no unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class DataConfig(Section):
+    """[data]"""
+
+    spec: str = Field("toy", description="'toy', or a folder with train.txt, valid.txt and test.txt; SPEC[:20%] takes the head")
+    max_length: int = Field(200, ge=1, description="longest sentence that is kept, words")
+
+
+class ModelConfig(Section):
+    """[model]"""
+
+    sizes: Literal["toy", "ptb", "yahoo"] = Field("ptb", description="preset for embedding, hidden and latent")
+    embedding: int = Field(0, ge=1, description="size of the word embeddings")
+    hidden: int = Field(0, ge=1, description="size of the LSTM states")
+    latent: int = Field(0, ge=1, description="D, latent dimensions")
+    dropout_in: float = Field(0.5, ge=0, lt=1, description="dropout on the decoder's word embeddings")
+    dropout_out: float = Field(0.5, ge=0, lt=1, description="dropout before the output layer")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_sizes(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("sizes", "ptb") not in SIZES:
+            return values
+        preset = SIZES[values.get("sizes", "ptb")]
+        return dict(zip(("embedding", "hidden", "latent"), preset, strict=True)) | values
+
+
+class TrainConfig(Section):
+    """[train]"""
+
+    seed: int = Field(0, ge=0, description="seed of every random stream of the run")
+    epochs: int = Field(20, ge=1, description="epochs of joint training")
+    max_steps: int | None = Field(None, ge=1, description="joint steps at most")
+    batch_size: int = Field(32, ge=1, description="B, sentences per step")
+    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="for encoder and decoder")
+    lr: float = Field(0.0, gt=0, description="learning rate; 0.001 for adamw and 1.0 for sgd unless set")
+    prior_lr: float = Field(1e-3, gt=0, description="learning rate of a learned prior, Adam")
+    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of adamw")
+    clip: float = Field(5.0, gt=0, description="largest gradient norm, over encoder and decoder together")
+    schedule: Literal["plateau", "constant"] = Field("constant", description="plateau for sgd, constant for adamw unless set")
+    patience: int = Field(5, ge=1, description="plateau: epochs without improvement before the rate is halved")
+    guard: int = Field(15, ge=0, description="plateau: first epoch (from 0) in which it may be halved")
+    decays: int = Field(5, ge=1, description="plateau: halvings after which training stops")
+    select: Literal["best", "last"] = Field("best", description="which weights are kept")
+    log_every: int = Field(50, ge=1, description="steps between two lines of metrics.jsonl")
+    checkpoint_seconds: float = Field(20.0, ge=0, description="seconds between two checkpoints; 0 writes one after every step")
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
+    threads: int = Field(0, ge=0, description="torch threads on the CPU; 0 leaves torch's own number")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_optimiser(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        optimiser = values.get("optimiser", "adamw")
+        schedule = "plateau" if optimiser == "sgd" else "constant"
+        return {"lr": LEARNING_RATES.get(optimiser, 1e-3), "schedule": schedule} | values
+
+
+class EvaluateConfig(Section):
+    """[evaluate]"""
+
+    batch_size: int = Field(32, ge=1, description="sentences decoded at a time; figures do not depend on it")
+
+
+class RunConfig(Section):
+    """config.toml: trains the same run again."""
+
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=lambda: ModelConfig.model_validate({}))
+    train: TrainConfig = Field(default_factory=lambda: TrainConfig.model_validate({}))
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _toy_sizes(cls, values: Any) -> Any:
+        """The built-in corpus gets a model of its size, unless one is asked for."""
+        if not isinstance(values, dict):
+            return values
+        spec = (values.get("data") or {}).get("spec", "toy")
+        small = isinstance(spec, str) and spec.partition("[")[0] == "toy"
+        return {**values, "model": {"sizes": "toy" if small else "ptb", **(values.get("model") or {})}}
+
+    def to_toml(self) -> str:
+        """The file's text, without the keys that are unset."""
+        return tomli_w.dumps(self.model_dump(exclude_none=True))
+
+    def changed(self, section: str, **values: Any) -> Self:
+        """A copy with other values in one section, validated."""
+        table = self.model_dump(exclude_none=True)
+        table[section] |= {name: value for name, value in values.items() if value is not None}
+        return type(self).model_validate(table)
+
+
+def build_config(
+    file: Path | None,
+    flags: Mapping[str, Mapping[str, Any]],
+    settings: Mapping[str, Any],
+    plugins: Iterable[str],
+) -> RunConfig:
+    """One configuration from a file, flags and settings, the later winning.
+
+    Args:
+        flags: section -> key -> value; None means that the flag was not given.
+        settings: ``section.key`` or ``plugin.key`` -> value.
+        plugins: names to add to those of the file, in order.
+
+    Raises:
+        ConfigError: for an unreadable file, an unknown key, a plugin's setting without the plugin, or a value out of range.
+    """
+    tables = read_toml(file) if file is not None else {}
+    for section, values in flags.items():
+        given = {key: value for key, value in values.items() if value is not None}
+        if given:
+            tables[section] = {**tables.get(section, {}), **given}
+    active = tables.setdefault("plugins", {})
+    for name in plugins:
+        active.setdefault(normalise(name), {})
+    active.pop("vae", None)  # the defaults are part of every composition
+    for key, value in settings.items():
+        _apply(tables, *_split_key(key), value)
+    return parse_config(tables, str(file) if file else "--set")
+
+
+def parse_setting(text: str) -> tuple[str, Any]:
+    """``controlvae.target_kl=5`` as (``controlvae.target_kl``, 5): values are TOML, bare words are strings."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise _no_setting(text)
+    try:
+        tables = tomllib.loads(f"value = {value.strip()}")
+    except tomllib.TOMLDecodeError:
+        tables = {}
+    return key, tables["value"] if list(tables) == ["value"] else value.strip()
+
+
+def _split_key(key: str) -> tuple[str, str]:
+    section, dot, name = key.strip().partition(".")
+    if not (dot and section and name):
+        raise _no_setting(key)
+    return normalise(section), normalise(name)
+
+
+def _no_setting(text: str) -> ConfigError:
+    return ConfigError(f"'{text}' is no setting", "due: SECTION.KEY=VALUE or PLUGIN.KEY=VALUE", "e.g. --set train.lr=0.5")
+
+
+def _apply(tables: dict[str, Any], section: str, name: str, value: Any) -> None:
+    if section in SECTIONS:
+        tables[section] = {**tables.get(section, {}), name: value}
+        return
+    active = tables["plugins"]
+    if section not in active:
+        near = closest(section, [*SECTIONS, *active])
+        raise ConfigError(
+            f"'{section}.{name}' belongs to no section and no active plugin.{near}",
+            f"sections: {', '.join(SECTIONS)}",
+            f"plugins:  {', '.join(active) or 'none'}",
+            f"to use the plugin, add --plugin {section}",
+        )
+    active[section] = {**active[section], name: value}
+
+
+def parse_config(tables: Mapping[str, Any], source: str) -> RunConfig:
+    """Validate the tables of a configuration; ``source`` is named in the error."""
+    try:
+        return RunConfig.model_validate(tables)
+    except ValidationError as error:
+        schemas = {section: RunConfig.model_fields[section].annotation for section in SECTIONS}
+        raise ConfigError(f"the configuration is not valid ({source})", *_explain(error, schemas)) from error
+
+
+def validate_settings(schema: type[BaseModel], values: Mapping[str, Any], name: str) -> BaseModel:
+    """The settings of a plugin as an instance of its ``Config``.
+
+    Raises:
+        ConfigError: for an unknown setting (with the closest), a wrong type or a value out of range.
+    """
+    try:
+        return schema.model_validate(dict(values))
+    except ValidationError as error:
+        lines = _explain(error, {}, schema, name)
+        raise ConfigError(f"the settings of '{name}' are not valid", *lines, f"see: aecore plugins info {name}") from error
+
+
+def _explain(
+    error: ValidationError, sections: Mapping[str, Any], schema: type[BaseModel] | None = None, prefix: str = ""
+) -> list[str]:
+    lines = validation_lines(error, prefix)
+    for item in error.errors(include_url=False, include_context=False):
+        if item["type"] != "extra_forbidden":
+            continue
+        *path, key = [str(part) for part in item["loc"]]
+        owner = schema if schema is not None else sections.get(path[0]) if path else RunConfig
+        if owner is not None:
+            known = list(owner.model_fields)
+            lines.append(f"'{key}' is unknown.{closest(key, known)} known: {', '.join(known) or 'none'}")
+    return lines
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file.
+
+    Raises:
+        ConfigError: when there is no file, or it is not UTF-8 or no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"there is no file '{path}'", "due: a config.toml, such as the one in a run folder") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"'{path}' cannot be read as TOML", f"reason: {error}") from error

@@ -1,0 +1,71 @@
+"""Writing files so that a kill, a full disk or a second writer never leaves half of one."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aecore.errors import RunError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write the whole file under a temporary name, fsync it, and rename it into place.
+
+    Raises:
+        RunError: when it cannot be written (disk full, no rights, size limit); what was there before is still there.
+    """
+    handle, name = -1, ""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
+        kept = "the file that was there before is unchanged" if path.exists() else "nothing was written"
+        raise RunError(f"'{path}' could not be written", f"reason: {error.strerror or error}", kept) from error
+
+
+def append(path: Path, text: str) -> None:
+    """Append text to a file.
+
+    Raises:
+        RunError: when it cannot be written.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise RunError(f"'{path}' could not be written", f"reason: {error.strerror or error}") from error
+
+
+def truncate(path: Path, length: int) -> None:
+    """Cut a file to ``length`` bytes, so that what was appended after the checkpoint is written again."""
+    with path.open("ab") as file:
+        file.truncate(length)
+
+
+@contextmanager
+def lock(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, which the system drops when the process dies.
+
+    Raises:
+        RunError: when another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"another process is writing to the run '{folder}'", "wait for it, or stop it first") from None
+        yield
+    finally:
+        os.close(handle)

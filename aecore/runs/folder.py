@@ -1,0 +1,114 @@
+"""The run folder: which files it has, when it may be made, and what counts as one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aecore.errors import ConfigError, RunError
+from aecore.runs.config import RunConfig, parse_config, read_toml
+from aecore.runs.files import write_atomic
+
+
+class RunFolder:
+    """The paths of a run, and nothing else."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.toml"
+        self.metrics = path / "metrics.jsonl"
+        self.weights = path / "model.safetensors"
+        self.tokenizer = path / "tokenizer.json"
+        self.checkpoint = path / "checkpoint.safetensors"
+        self.summary = path / "summary.json"
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that a run writes."""
+        return (self.config, self.metrics, self.weights, self.tokenizer, self.checkpoint, self.summary)
+
+    @classmethod
+    def create(cls, path: Path, overwrite: bool) -> RunFolder:
+        """An empty folder for a new run.
+
+        Raises:
+            RunError: when a run is there already and ``overwrite`` is false, or something that is no run is.
+        """
+        folder = cls(path)
+        folder.check_free(overwrite)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(f"the folder '{path}' cannot be made", f"reason: {error.strerror or error}") from error
+        return folder
+
+    def check_free(self, overwrite: bool) -> None:
+        """Refuse a place that holds something; done before any work."""
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise RunError(f"'{self.path}' is a file; a run is a folder", "choose another --out")
+        temporaries = {left for file in self.files for left in self.path.glob(f".{file.name}.*")}
+        found = sorted(entry.name for entry in self.path.iterdir() if entry not in temporaries)
+        if found and not self.config.is_file():
+            shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
+            raise RunError(
+                f"'{self.path}' holds files but no run, and is left alone", f"found: {shown}", "choose another --out"
+            )
+        if found and not overwrite:
+            raise RunError(
+                f"there is a run in '{self.path}' already",
+                f"to go on with it:  aecore resume {self.path}",
+                "to replace it:     --overwrite",
+            )
+
+    def clear(self) -> None:
+        """Remove the files of the run that was there, and temporaries of killed writers; the caller holds the lock."""
+        for file in self.files:
+            file.unlink(missing_ok=True)
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Remove what writers left that were killed before the rename; the caller holds the lock."""
+        for file in self.files:
+            for left in self.path.glob(f".{file.name}.*"):
+                left.unlink(missing_ok=True)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The folder of an existing run.
+
+        Raises:
+            RunError: when there is none.
+        """
+        folder = cls(path)
+        if not path.is_dir():
+            raise RunError(f"there is no run '{path}'", *_runs_near(path))
+        if not folder.config.is_file():
+            raise RunError(f"'{path}' is no run: it has no config.toml", *_runs_near(path))
+        return folder
+
+    def read_config(self) -> RunConfig:
+        """The validated configuration.
+
+        Raises:
+            RunError: when the file is missing or not valid.
+        """
+        try:
+            return parse_config(read_toml(self.config), str(self.config))
+        except ConfigError as error:
+            raise RunError(error.what, *error.evidence) from error
+
+    def write_config(self, config: RunConfig) -> None:
+        """Write config.toml whole."""
+        write_atomic(self.config, config.to_toml().encode())
+
+
+def _runs_near(path: Path) -> list[str]:
+    """The newest runs beside a path that is none, as evidence."""
+    for parent in (path if path.is_dir() else path.parent, Path("runs")):
+        if parent.is_dir():
+            runs = [entry for entry in parent.iterdir() if (entry / "config.toml").is_file()]
+            newest = sorted(runs, key=lambda run: (run / "config.toml").stat().st_mtime, reverse=True)
+            if newest:
+                return [f"runs here: {', '.join(str(run) for run in newest[:3])}"]
+    return ["to make one: aecore train"]

@@ -1,0 +1,149 @@
+"""The handle to a run: what one does with a trained latent space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aecore.assembly import Assembly, assemble_run, resolve_device
+from aecore.catalogue import Catalogue
+from aecore.data.batching import evaluation_plan
+from aecore.data.corpus import Split, load_corpus
+from aecore.data.vocabulary import Vocabulary
+from aecore.errors import DataError, RunError
+from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
+from aecore.generation.decode import decode
+from aecore.model import Model
+from aecore.runs.checkpoint import load_tensors
+from aecore.runs.config import RunConfig
+from aecore.runs.folder import RunFolder
+from aecore.streams import Streams
+
+
+class Run:
+    """A trained run: its folder, configuration, vocabulary and model.
+
+    Every draw is keyed by a seed, so that the same call gives the same result, and torch's own generators stay as they are.
+    """
+
+    def __init__(self, folder: RunFolder, config: RunConfig, vocabulary: Vocabulary, model: Model) -> None:
+        self.folder = folder
+        self.config = config
+        self.vocabulary = vocabulary
+        self.model = model.eval()
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto", catalogue: Catalogue | None = None) -> Run:
+        """Load the selected weights of a run.
+
+        Raises:
+            RunError: when there is no run, it has no weights yet, a file is damaged, or a plugin of it is missing.
+        """
+        folder = RunFolder.open(Path(path))
+        config = folder.read_config()
+        assembly = assemble_run(config, catalogue or Catalogue.discover(), folder.path)
+        if not folder.weights.is_file():
+            raise RunError(
+                f"the run '{path}' has no weights yet: it has not reached the end of an epoch",
+                f"to go on with it: aecore resume {path}",
+            )
+        vocabulary = read_vocabulary(folder)
+        model = assembly.build(config, len(vocabulary), resolve_device(device))
+        load_weights(model, folder, assembly)
+        return cls(folder, config, vocabulary, model)
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.folder.path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The final figures, or nothing for a run that is not finished."""
+        if not self.folder.summary.is_file():
+            return {}
+        found: dict[str, Any] = json.loads(self.folder.summary.read_text(encoding="utf-8"))
+        return found
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl."""
+        lines = self.folder.metrics.read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+    def encode(self, sentences: Sequence[str]) -> Tensor:
+        """(N, D): the code of each sentence, the centre or mean of its posterior.
+
+        Raises:
+            DataError: for a sentence without words.
+        """
+        for number, sentence in enumerate(sentences, start=1):
+            if not sentence.strip():
+                raise DataError(f"sentence {number} is empty", "due: at least one word")
+        split = Split.of("input", sentences, self.vocabulary)
+        codes = torch.empty(len(split), self.model.sizes.latent)
+        with evaluating(self.model), Streams(0, self.model.device)("sample", "encode"):
+            for indices in evaluation_plan(split.lengths, self.config.evaluate.batch_size):
+                codes[indices] = self.model.code(split.batch(indices).to(self.model.device)).cpu()
+        return codes
+
+    def decode(self, z: Tensor, temperature: float = 0.0, seed: int = 0) -> list[str]:
+        """The sentence of each latent in z (N, D): the most likely words, or drawn ones where temperature is above 0."""
+        with Streams(seed, self.model.device)("sample", "decode"):
+            return decode(self.model, self.vocabulary, z.to(self.model.device), temperature)
+
+    def sample(self, n: int = 10, temperature: float = 0.0, seed: int = 0) -> list[str]:
+        """n sentences from latents drawn from the prior."""
+        with evaluating(self.model), Streams(seed, self.model.device)("sample", "prior"):
+            z = self.model.prior_sample(n)
+        return self.decode(z, temperature, seed)
+
+    def reconstruct(self, sentences: Sequence[str]) -> list[str]:
+        """What the decoder makes of the code of each sentence."""
+        return self.decode(self.encode(sentences))
+
+    def unknown_words(self, sentences: Sequence[str]) -> int:
+        """How many words of the sentences the vocabulary does not hold."""
+        split = Split.of("input", sentences, self.vocabulary)
+        return int((split.flat == 3).sum())
+
+    def split(self, name: str) -> Split:
+        """A split of the corpus that the run was trained on, read again.
+
+        Raises:
+            DataError: when the corpus is gone.
+        """
+        data = self.config.data
+        return load_corpus(data.spec, data.max_length, self.vocabulary).split(name)
+
+    def evaluate(self, split: str = "test", limit: int | None = None, tick: Tick | None = None) -> dict[str, Any]:
+        """The figures of ``aecore evaluate --json`` for a split, or for its first ``limit`` sentences."""
+        batch = self.config.evaluate.batch_size
+        streams = Streams(self.config.train.seed, self.model.device)
+        return evaluate_split(self.model, self.split(split), streams, batch, limit, tick).report()
+
+
+def read_vocabulary(folder: RunFolder) -> Vocabulary:
+    """tokenizer.json of a run."""
+    try:
+        return Vocabulary.from_json(folder.tokenizer.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"'{folder.tokenizer}' cannot be read", f"reason: {error}") from error
+
+
+def load_weights(model: Model, folder: RunFolder, assembly: Assembly) -> None:
+    """Load model.safetensors, which must hold exactly the tensors of the composition."""
+    tensors, _ = load_tensors(folder.weights)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(
+            f"the weights in '{folder.weights}' do not fit its config.toml",
+            f"composition: {assembly.composition.label}",
+            *str(error).split("\n\t")[1:4],
+            "likely: config.toml was edited, or a plugin's version has changed",
+        ) from error

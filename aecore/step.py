@@ -1,0 +1,138 @@
+"""One batch on its way through the model: every quantity computed when it is first asked for, and only once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, NoReturn
+
+from torch import Tensor
+
+from aecore.batch import Batch
+from aecore.errors import AecoreError
+from aecore.posterior import PosteriorSample
+
+if TYPE_CHECKING:
+    from aecore.model import Model
+
+#: kl (0-d, detached) -> beta (0-d).
+Schedule = Callable[[Tensor], Tensor]
+
+
+class Step:
+    """A batch of B sentences and what follows from it.
+
+    Args:
+        model: the composition.
+        batch: B sentences.
+        index: the number of the step in its phase.
+        samples: K, the posterior draws per sentence.
+        training: whether ``corrupt_input`` and ``kl_penalty`` apply, as in joint steps and stages.
+        schedule: gives beta from this step's divergence; without one, beta is 1.
+        features, sample, kl: values that are known already, where the evaluator drew them sentence by sentence.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        batch: Batch,
+        *,
+        index: int = 0,
+        samples: int = 1,
+        training: bool = False,
+        schedule: Schedule | None = None,
+        features: Tensor | None = None,
+        sample: PosteriorSample | None = None,
+        kl: Tensor | None = None,
+    ) -> None:
+        self.model = model
+        self.batch = batch
+        self.index = index
+        self.samples = samples
+        self.training = training
+        self._schedule = schedule
+        known = {"features": features, "sample": sample, "kl": kl}
+        self.__dict__.update({name: value for name, value in known.items() if value is not None})
+
+    @cached_property
+    def features(self) -> Tensor:
+        """(B, H): the encoder's features, of the corrupted sentences in training."""
+        return self.model.features(self.model.corrupt_input(self.batch) if self.training else self.batch)
+
+    @cached_property
+    def sample(self) -> PosteriorSample:
+        """K draws of z per sentence."""
+        return self.model.posterior_sample(self.features, self.samples, self.batch)
+
+    @cached_property
+    def code(self) -> Tensor:
+        """(B, D): the centre of each sentence's posterior."""
+        return self.sample.mean
+
+    @cached_property
+    def condition(self) -> Tensor:
+        """(B, K, C): what the decoder reads."""
+        return self.model.condition(self.sample.z)
+
+    @cached_property
+    def rec(self) -> Tensor:
+        """(B, K): -log p(x | z), nats per sentence."""
+        return self.model.decoder.nll(self.batch, self.condition)
+
+    @cached_property
+    def log_prior(self) -> Tensor:
+        """(B, K): log p(z), nats."""
+        return self.model.prior_logprob(self.sample.z)
+
+    @cached_property
+    def kl(self) -> Tensor:
+        """(B, G): the raw divergence, nats per sentence."""
+        return self.model.kl_term(self)
+
+    @cached_property
+    def charged_kl(self) -> Tensor:
+        """(B, G'): what the objective charges: the raw divergence after ``kl_penalty`` in training."""
+        return self.model.kl_penalty(self.kl, self) if self.training else self.kl
+
+    @cached_property
+    def beta(self) -> Tensor:
+        """0-d: the weight of the charged divergence; asking for it is what calls ``beta_schedule``."""
+        if self._schedule is None:
+            return self.kl.new_ones(())
+        return self._schedule(self.kl.detach().sum(1).mean())
+
+    def computed(self, name: str) -> bool:
+        """Whether the quantity has been asked for."""
+        return name in self.__dict__
+
+    def prior_sample(self, n: int | None = None) -> Tensor:
+        """(n, D): fresh draws from the prior, B of them unless told otherwise."""
+        return self.model.prior_sample(len(self.batch) if n is None else n)
+
+    def detached(self) -> DetachedStep:
+        """The view that critics get: cut from the graph, without what they must not ask for."""
+        return DetachedStep(self)
+
+
+class DetachedStep:
+    """What a critic sees of a step, cut from the graph: batch, features (B, H), z (B, K, D), code (B, D), prior samples."""
+
+    def __init__(self, step: Step) -> None:
+        self.batch = step.batch
+        self.index = step.index
+        self.features = step.features.detach()
+        self.z = step.sample.z.detach()
+        self.code = step.code.detach()
+        self._step = step
+
+    def prior_sample(self, n: int | None = None) -> Tensor:
+        """(n, D): fresh draws from the prior, without graph."""
+        return self._step.prior_sample(n).detach()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in {"rec", "kl", "charged_kl", "beta", "log_prior", "sample", "condition"}:
+            raise AecoreError(
+                f"critic_loss asked for step.{name}, which a critic does not see",
+                "offered: batch, index, features, z, code, prior_sample(n)",
+            )
+        raise AttributeError(name)

@@ -1,0 +1,1 @@
+"""Training: phases, optimisers, exact resume."""

@@ -1,0 +1,158 @@
+"""Updating parameters by role: each phase back-propagates into its own roles and touches no other parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
+
+from aecore.model import Model
+from aecore.plugin import CriticConfig
+from aecore.runs.config import TrainConfig
+
+Named = list[tuple[str, nn.Parameter]]
+
+
+def build_optimiser(config: TrainConfig, parameters: Named, lr: float) -> Optimizer:
+    """SGD without momentum, as published, or AdamW."""
+    plain = [parameter for _, parameter in parameters]
+    if config.optimiser == "sgd":
+        return SGD(plain, lr=lr)
+    return AdamW(plain, lr=lr, weight_decay=config.weight_decay, fused=True)
+
+
+def build_critic_optimiser(config: CriticConfig, parameters: Named) -> Optimizer:
+    """The optimiser that a critic's settings name."""
+    plain = [parameter for _, parameter in parameters]
+    if config.optimiser == "sgd":
+        return SGD(plain, lr=config.lr)
+    if config.optimiser == "rmsprop":
+        return RMSprop(plain, lr=config.lr)
+    return Adam(plain, lr=config.lr, betas=config.betas)
+
+
+class Group:
+    """Parameters that share an optimiser and a clipping norm."""
+
+    def __init__(self, parameters: Named, optimiser: Optimizer) -> None:
+        self.parameters = parameters
+        self.optimiser = optimiser
+
+    def tensors(self, prefix: str) -> dict[str, Tensor]:
+        """The optimiser's state as ``prefix.<parameter>/<key>``."""
+        found = {}
+        for name, parameter in self.parameters:
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                found[f"{prefix}.{name}/{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+        return found
+
+    def restore(self, tensors: Mapping[str, Tensor], prefix: str) -> None:
+        """Put back what ``tensors`` gave."""
+        by_name = dict(self.parameters)
+        for name, value in tensors.items():
+            if name.startswith(f"{prefix}."):
+                parameter, _, key = name.removeprefix(f"{prefix}.").rpartition("/")
+                self.optimiser.state[by_name[parameter]][key] = value.to(by_name[parameter].device)
+
+
+class Updater:
+    """The optimisers of one phase: one for encoder and decoder (clipped together), one for a learned prior.
+
+    Args:
+        roles: the parameter roles that the phase may update.
+        lr: the learning rate of encoder and decoder.
+    """
+
+    def __init__(self, model: Model, config: TrainConfig, roles: Iterable[str], lr: float) -> None:
+        wanted = set(roles)
+        self.model = model
+        self.clip = config.clip
+        self.groups: dict[str, Group] = {}
+        main = list(model.named_params(*sorted(wanted - {"prior"})))
+        prior = list(model.named_params(*sorted(wanted & {"prior"})))
+        if main:
+            self.groups["main"] = Group(main, build_optimiser(config, main, lr))
+        if prior:
+            plain = [parameter for _, parameter in prior]
+            self.groups["prior"] = Group(prior, Adam(plain, lr=config.prior_lr))
+
+    def gradients(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
+        """Back-propagate a scalar into the parameters of ``roles`` alone, and clip; the largest norm before clipping, 0-d.
+
+        Nothing is applied yet: the caller looks at the norm first.
+        """
+        chosen = {id(parameter) for parameter in self.model.params(*roles)}
+        norms = [torch.zeros((), device=loss.device)]
+        targets = {}
+        for name, group in self.groups.items():
+            for _, parameter in group.parameters:
+                parameter.grad = None
+            targets[name] = [p for _, p in group.parameters if id(p) in chosen]
+        if loss.requires_grad:
+            torch.autograd.backward(loss, inputs=[p for group in targets.values() for p in group])
+        for parameters in targets.values():
+            moved = [p for p in parameters if p.grad is not None]
+            if moved:
+                norms.append(nn.utils.clip_grad_norm_(moved, self.clip))
+        return torch.stack(norms).max()
+
+    def apply(self) -> None:
+        """Take the step of every optimiser; parameters without a gradient stay as they are, bit for bit."""
+        for group in self.groups.values():
+            group.optimiser.step()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state of all optimisers, for the checkpoint."""
+        return {key: t for name, group in self.groups.items() for key, t in group.tensors(f"optim.{name}").items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        for name, group in self.groups.items():
+            group.restore(tensors, f"optim.{name}")
+
+
+class Critics:
+    """The critics of a composition, each with its own optimiser, trained before every joint step."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.calls = {call.plugin: call for call in model.hooks.each("critic_loss")}
+        self.groups: dict[str, Group] = {}
+        for name in self.calls:
+            config = model.plugin(name).critic
+            parameters = [(f"{name}.{key}", p) for key, p in model.plugin(name).parameters_of("critic")]
+            if config is not None and parameters:
+                self.groups[name] = Group(parameters, build_critic_optimiser(config, parameters))
+
+    def train(self, view: Any) -> None:
+        """``steps`` updates of each critic on the detached view of a step."""
+        for name, group in self.groups.items():
+            config = self.model.plugin(name).critic
+            assert config is not None
+            for _ in range(config.steps):
+                self._update(name, group, view)
+                if config.clamp is not None:
+                    with torch.no_grad():
+                        for _, parameter in group.parameters:
+                            parameter.clamp_(-config.clamp, config.clamp)
+
+    def _update(self, name: str, group: Group, view: Any) -> None:
+        loss = self.calls[name].tensor(self.calls[name](step=view), ())
+        plain = [parameter for _, parameter in group.parameters]
+        gradients = torch.autograd.grad(loss, plain, allow_unused=True)
+        for parameter, gradient in zip(plain, gradients, strict=True):
+            parameter.grad = gradient
+        group.optimiser.step()
+        group.optimiser.zero_grad()
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The state of all critic optimisers, for the checkpoint."""
+        return {key: t for name, group in self.groups.items() for key, t in group.tensors(f"critic.{name}").items()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        for name, group in self.groups.items():
+            group.restore(tensors, f"critic.{name}")

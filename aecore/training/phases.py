@@ -1,0 +1,153 @@
+"""The phases of a run: the stages that plugins ask for, then the joint training; each knows how to take one step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from aecore.batch import Batch
+from aecore.model import Model
+from aecore.plugin import MAIN_ROLES, ROLES
+from aecore.runs.config import TrainConfig
+from aecore.step import Step
+from aecore.training.guard import check_step
+from aecore.training.optimisers import Critics, Updater
+from aecore.training.session import Session
+from aecore.training.stages import Stage
+
+JOINT = "joint"
+
+
+class Phase(Protocol):
+    """What the trainer's loop runs."""
+
+    name: str
+    total_steps: int
+    updater: Updater
+
+    def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
+        """Take one step on B sentences; the scalars to log, means over the batch."""
+        ...
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint needs of the phase."""
+        ...
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        ...
+
+
+class JointPhase:
+    """The joint training of all main roles: objective plus extra losses, with schedules, critics and ``before_step``."""
+
+    name = JOINT
+
+    def __init__(self, model: Model, config: TrainConfig, total_steps: int, lr: float) -> None:
+        self.model = model
+        self.total_steps = total_steps
+        self.updater = Updater(model, config, MAIN_ROLES, lr)
+        self.critics = Critics(model)
+
+    def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
+        """before_step, critics, then one update of the roles that nobody asked to leave alone."""
+        model = self.model
+        resting = self._before(batch, session)
+        step = Step(
+            model,
+            batch,
+            index=session.index,
+            samples=model.samples,
+            training=True,
+            schedule=lambda kl: self._beta(kl, session),
+        )
+        if self.critics.groups:
+            self.critics.train(step.detached())
+        loss = model.objective(step)
+        extras = {c.plugin: c.tensor(c(step=step), (len(batch),)) for c in model.hooks.each("extra_loss")}
+        total = (loss + sum(extras.values())).mean()
+        norm = self.updater.gradients(total, [role for role in MAIN_ROLES if role not in resting])
+        check_step(step, self.name, total, norm, extras)
+        self.updater.apply()
+        return logged(model, step, total, norm)
+
+    def _before(self, batch: Batch, session: Session) -> set[str]:
+        resting: set[str] = set()
+        for call in self.model.hooks.each("before_step"):
+            roles = list(call(session=session, batch=batch))
+            unknown = [role for role in roles if role not in ROLES]
+            if unknown:
+                raise call.error(f"returned {unknown} from before_step; parameter roles were due", f"roles: {', '.join(ROLES)}")
+            resting |= set(roles)
+        return resting
+
+    def _beta(self, kl: Tensor, session: Session) -> Tensor:
+        """Ask the schedule, and remember what it said for hooks that run before the next one."""
+        call = self.model.hooks.owner("beta_schedule")
+        value = call(index=session.index, epoch=session.epoch, total_steps=self.total_steps, kl=kl)
+        if not isinstance(value, Tensor):
+            if isinstance(value, bool) or not isinstance(value, int | float):
+                raise call.error(f"returned {type(value).__name__} from beta_schedule; a float or a 0-d tensor was due")
+            value = torch.tensor(float(value))
+        beta = call.tensor(value, ()).detach().to(self.model.beta)
+        self.model.beta.copy_(beta)
+        return beta
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The optimisers of the main roles and of the critics."""
+        return {**self.updater.tensors(), **self.critics.tensors()}
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        self.updater.restore(tensors)
+        self.critics.restore(tensors)
+
+
+class StagePhase:
+    """A plugin's stage, run by the same loop; schedules, critics and ``before_step`` sleep."""
+
+    def __init__(self, model: Model, config: TrainConfig, stage: Stage, steps_per_epoch: int, lr: float) -> None:
+        self.model = model
+        self.stage = stage
+        self.name = stage.name
+        self.total_steps = stage.total_steps(steps_per_epoch)
+        self.updater = Updater(model, config, stage.trains, stage.lr or lr)
+
+    def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
+        """One update of the stage's roles on the stage's loss."""
+        model = self.model
+        step = Step(
+            model, batch, index=session.index, samples=model.samples, training=True, schedule=lambda _: model.beta.clone()
+        )
+        loss = self.stage.loss(step).mean()
+        norm = self.updater.gradients(loss, self.stage.trains)
+        check_step(step, self.name, loss, norm, {})
+        self.updater.apply()
+        return logged(model, step, loss, norm)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The stage's optimiser."""
+        return self.updater.tensors()
+
+    def restore(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what ``tensors`` gave."""
+        self.updater.restore(tensors)
+
+
+def logged(model: Model, step: Step, loss: Tensor, norm: Tensor) -> dict[str, float | Tensor]:
+    """What the step has computed anyway, as batch means; nothing is computed in order to be logged."""
+    values: dict[str, float | Tensor] = {"loss": loss.detach(), "grad_norm": norm}
+    for name in ("rec", "kl", "charged_kl"):
+        if step.computed(name):
+            value = getattr(step, name).detach()
+            values[name] = value.mean() if name == "rec" else value.sum(1).mean()
+    if step.computed("beta"):
+        values["beta"] = step.beta
+    for name in model.plugins:
+        plugin = model.plugin(name)
+        values |= {f"{name}.{key}": value for key, value in plugin.logged.items()}
+        plugin.logged.clear()
+    return values

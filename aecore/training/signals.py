@@ -1,0 +1,38 @@
+"""Stopping politely: after one SIGINT or SIGTERM the step is finished and the checkpoint written; a second ends at once."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+
+class StopSignals:
+    """Remembers the first stop signal inside its ``with`` block; then gives the signals back to whoever had them.
+
+    Outside the main thread, where Python lets nobody handle signals, it does nothing.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = {number: signal.signal(number, self._receive) for number in self.NUMBERS}
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self._give_back()
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._give_back()

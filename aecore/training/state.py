@@ -1,0 +1,60 @@
+"""Where a run is: the JSON half of its checkpoint."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass
+class Best:
+    """The selected weights: the joint step and epoch they are from, the metric that chose them and its value."""
+
+    step: int
+    epoch: float
+    metric: str
+    value: float
+
+
+@dataclass
+class TrainState:
+    """Counters of the loop; with the tensors of the checkpoint, all that a resume needs.
+
+    Attributes:
+        phase, phases: the number of the phase that runs, and how many there are, the joint one last.
+        step: steps done in this phase.
+        epoch: whole epochs done in this phase.
+        cursor: steps done in the running epoch.
+        checked: the step after which the last end-of-epoch work was done.
+        ended: why the phase ends before its planned steps; empty while it does not.
+        finished: whether the run has its summary.
+        draws: batches that plugins drew from the session.
+        plateau: the counters of the schedule.
+    """
+
+    phase: int = 0
+    phases: int = 1
+    step: int = 0
+    epoch: int = 0
+    cursor: int = 0
+    checked: int = 0
+    ended: str = ""
+    finished: bool = False
+    draws: int = 0
+    plateau: dict[str, Any] = field(default_factory=dict)
+    best: Best | None = None
+
+    @property
+    def joint(self) -> bool:
+        """Whether the joint phase runs."""
+        return self.phase == self.phases - 1
+
+    def to_json(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> TrainState:
+        """From the checkpoint."""
+        best = values.get("best")
+        return cls(**{**values, "best": Best(**best) if best else None})

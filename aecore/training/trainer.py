@@ -1,0 +1,361 @@
+"""The loop: one unit of work at a time, and a checkpoint between any two, so that a killed run can go on where it was."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import aecore
+from aecore.batch import Batch
+from aecore.composition import reaches
+from aecore.data.batching import Plan, epoch_plan
+from aecore.data.corpus import Corpus
+from aecore.errors import RunError, Stopped
+from aecore.evaluation.likelihood import Figures, evaluate_split
+from aecore.model import Model
+from aecore.plugin import ROLES
+from aecore.runs.checkpoint import load_tensors, save_tensors, select
+from aecore.runs.config import RunConfig
+from aecore.runs.files import write_atomic
+from aecore.runs.folder import RunFolder
+from aecore.streams import Streams
+from aecore.training.journal import Journal
+from aecore.training.phases import JOINT, JointPhase, Phase, StagePhase
+from aecore.training.plateau import Plateau
+from aecore.training.progress import Progress, Silent
+from aecore.training.session import Session
+from aecore.training.signals import StopSignals
+from aecore.training.stages import Stage
+from aecore.training.state import Best, TrainState
+
+
+class _Abandoned(Exception):
+    """An evaluation that a stop signal cut short; it is done again by the resumed run."""
+
+
+class Trainer:
+    """Trains a model on a corpus into a run folder.
+
+    Args:
+        model, corpus, config, folder: what to train, on what, how, and where to.
+        progress: a listener.
+
+    ``run()`` does everything; ``advance()`` does one unit of work, so that two runs can take turns in one process.
+    """
+
+    def __init__(
+        self, model: Model, corpus: Corpus, config: RunConfig, folder: RunFolder, progress: Progress | None = None
+    ) -> None:
+        self.model = model
+        self.corpus = corpus
+        self.config = config
+        self.folder = folder
+        self.progress: Progress = progress or Silent()
+        self.streams = Streams(config.train.seed, model.device)
+        self.state = TrainState()
+        self.plateau = Plateau(config.train.lr)
+        self.best: dict[str, Tensor] = {}
+        self.steps_per_epoch = -(-len(corpus.train) // config.train.batch_size)
+        batches = (config.train.batch_size, config.evaluate.batch_size)
+        self.session = Session(model, corpus, self.streams, *batches, self.steps_per_epoch)
+        self.journal = Journal(folder.metrics, self.progress)
+        self._stages: list[Stage] = []
+        self._phase: Phase | None = None
+        self._plan: tuple[tuple[int, int], Plan] | None = None
+        self._saved_at = time.monotonic()
+        self._stop_requested: Callable[[], bool] = lambda: False
+
+    # Starting
+
+    @property
+    def total_steps(self) -> int:
+        """The joint steps that the run plans."""
+        planned = self.config.train.epochs * self.steps_per_epoch
+        return min(planned, self.config.train.max_steps or planned)
+
+    def start(self) -> None:
+        """Begin a new run: ask the plugins for their stages, and write the files that must exist before the first step."""
+        self._ask_for_stages()
+        self.state.phases = len(self._stages) + 1
+        write_atomic(self.folder.tokenizer, self.corpus.vocabulary.to_json().encode())
+        self.journal.create()
+        self._enter_phase()
+        self.checkpoint()
+
+    def restore(self) -> None:
+        """Go on from the checkpoint.
+
+        Raises:
+            RunError: when it is damaged, or the corpus is not the one it was written with.
+        """
+        tensors, meta = load_tensors(self.folder.checkpoint)
+        if meta["data"] != self.corpus.fingerprint:
+            raise RunError(
+                f"the corpus '{self.config.data.spec}' has changed since '{self.folder.path}' was started",
+                "a resumed run must see the same sentences: put the old files back, or train a new run",
+            )
+        self.state = TrainState.from_json(meta["state"])
+        if not self.state.joint:
+            self._ask_for_stages()
+        self.model.load_state_dict(select(tensors, "model."))
+        self.best = select(tensors, "best.")
+        self.plateau = Plateau(**self.state.plateau)
+        self.session.draws = self.state.draws
+        self.journal.restore(meta["journal"])
+        self._enter_phase().restore(tensors)
+        if meta["environment"] != self._environment():
+            self.progress.note(
+                "versions, device or threads differ from those of the checkpoint: the run goes on, but not bit for bit "
+                f"({_difference(meta['environment'], self._environment())})"
+            )
+
+    def _ask_for_stages(self) -> None:
+        with self.streams("pre_train_init"):
+            for call in self.model.hooks.each("pre_train_init"):
+                stages = call(session=self.session)
+                if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
+                    raise call.error("did not return a list of stages from pre_train_init", "due: [Stage(...), ...] or []")
+                for stage in stages:
+                    if stage.name == JOINT or unknown_roles(stage):
+                        bad = f"the name '{JOINT}'" if stage.name == JOINT else f"the roles {unknown_roles(stage)}"
+                        raise call.error(f"returned a stage with {bad}", f"roles: {', '.join(ROLES)}")
+                self._stages += stages
+
+    def _enter_phase(self) -> Phase:
+        state, train = self.state, self.config.train
+        if state.joint:
+            self._phase = JointPhase(self.model, train, self.total_steps, self.plateau.lr)
+        else:
+            self._phase = StagePhase(self.model, train, self._stages[state.phase], self.steps_per_epoch, train.lr)
+        self.session.total_steps = self._phase.total_steps
+        self.session.updater = lambda: self.phase.updater
+        self.progress.begin(self._phase.name, state.step, self._phase.total_steps, self.steps_per_epoch)
+        return self._phase
+
+    @property
+    def phase(self) -> Phase:
+        """The phase that runs."""
+        return self._phase or self._enter_phase()
+
+    # Working
+
+    def run(self) -> None:
+        """Train to the end, with a checkpoint every ``train.checkpoint_seconds``.
+
+        Raises:
+            Stopped: after SIGINT or SIGTERM, with the checkpoint written.
+            DivergedError: when a step is not finite; the last checkpoint is kept.
+        """
+        with StopSignals() as signals:
+            self._stop_requested = lambda: signals.received is not None
+            try:
+                while self.advance():
+                    if signals.received is not None:
+                        self.checkpoint()
+                        raise self._stopped(signals.received)
+                    if time.monotonic() - self._saved_at >= self.config.train.checkpoint_seconds:
+                        self.checkpoint()
+            finally:
+                self._stop_requested = lambda: False
+                self.progress.end()
+
+    def _stopped(self, number: int) -> Stopped:
+        return Stopped(
+            f"stopped at step {self.state.step} of {self.phase.total_steps} ({self.phase.name}); the checkpoint is written",
+            f"to go on: aecore resume {self.folder.path}",
+            signal_number=number,
+        )
+
+    def advance(self) -> bool:
+        """One unit of work: a step, the end of an epoch, or the end of a phase; false when nothing is left."""
+        state, phase = self.state, self.phase
+        if state.finished:
+            return False
+        more = state.step < phase.total_steps and not state.ended
+        try:
+            if more and state.cursor < self.steps_per_epoch:
+                self._step()
+            elif state.checked < state.step:
+                self._end_epoch()
+            elif not more:
+                self._end_phase()
+        except _Abandoned:
+            pass  # run() sees the signal next; the work is done again after the resume
+        return True
+
+    def _step(self) -> None:
+        state, phase = self.state, self.phase
+        batch = self._next_batch()
+        self.session.index = state.step
+        self.model.train()
+        with self.streams("step", *self._key(), state.step):
+            values = phase.step(batch, self.session)
+        state.step += 1
+        state.cursor += 1
+        state.draws = self.session.draws
+        tokens = int(batch.lengths.sum())
+        self.journal.add(values, len(batch), tokens)
+        if state.step % self.config.train.log_every == 0:
+            self.journal.end_window(self._where())
+        self.progress.step(state.step, tokens, self.journal.span.means)
+
+    def _key(self) -> tuple[str, ...]:
+        """Part of the streams' keys: nothing in the joint phase, so that a stage before it changes none of its draws."""
+        return () if self.state.joint else (self.phase.name,)
+
+    def _next_batch(self) -> Batch:
+        here = (self.state.phase, self.state.epoch)
+        if self._plan is None or self._plan[0] != here:
+            with self.streams("data", *self._key(), self.state.epoch):
+                mode = self.model.composition.batching
+                self._plan = (here, epoch_plan(self.corpus.train.lengths, self.config.train.batch_size, mode))
+        return self.corpus.train.batch(self._plan[1][self.state.cursor]).to(self.model.device)
+
+    def _end_epoch(self) -> None:
+        """At the end of an epoch, or of a phase inside one: validation, selection, schedules."""
+        state = self.state
+        self.journal.end_window(self._where())
+        figures = self._evaluate("valid") if state.joint else None
+        self.journal.end_span(self._where())
+        if figures is not None:
+            self._select(figures)
+        elif (until := self._stages[state.phase].until) is not None and until(self.session):
+            state.ended = "its own condition"
+        state.checked = state.step
+        if state.cursor == self.steps_per_epoch:
+            state.epoch += 1
+            state.cursor = 0
+        self.checkpoint()
+        self.journal.restart_clock()
+
+    def _evaluate(self, split: str) -> Figures:
+        def tick(done: int, total: int) -> None:
+            self.progress.check(done, total)
+            if self._stop_requested():
+                raise _Abandoned
+
+        return evaluate_split(self.model, self.corpus.split(split), self.streams, self.config.evaluate.batch_size, tick=tick)
+
+    def _select(self, figures: Figures) -> None:
+        """Log the validation figures, keep the weights if they are the best, and let the plateau schedule see the value."""
+        state, train, metric = self.state, self.config.train, self.selected_by
+        value = figures.objective if metric == "last" else getattr(figures, metric)
+        measured = {**figures.report(), "objective": figures.objective}
+        del measured["estimators"]
+        self.journal.write({**self._where(), "split": "valid", **measured})
+        if metric == "last" or state.best is None or value < state.best.value:
+            state.best = Best(state.step, self._where()["epoch"], metric, value)
+            self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            save_tensors(self.folder.weights, self.best, {"step": state.step})
+        if train.schedule == "plateau" and self.plateau.update(value, state.epoch, train):
+            self._decay()
+
+    def _decay(self) -> None:
+        """Reload the best parameters, not the buffers of controllers and schedules, and start new optimisers."""
+        with torch.no_grad():
+            for name, parameter in self.model.named_parameters():
+                parameter.copy_(self.best[name])
+        if self.plateau.exhausted(self.config.train):
+            self.state.ended = f"the learning rate was halved {self.plateau.decays} times"
+        else:
+            self.progress.note(f"no improvement: learning rate {self.plateau.lr:g}, best weights reloaded")
+        self._enter_phase()
+
+    @property
+    def selected_by(self) -> str:
+        """The validation metric that selects the weights, or ``last`` where the divergence is a penalty or a dual."""
+        comparable = reaches("kl", self.model.level["kl"], "sentence")
+        if self.config.train.select == "last" or not comparable:
+            return "last"
+        return self.model.composition.select_on
+
+    def _end_phase(self) -> None:
+        state = self.state
+        if state.joint:
+            self._finish()
+            return
+        done = self._stages[state.phase].done
+        if done is not None:
+            with self.streams("done", self.phase.name):
+                done(self.session)
+        state.phase += 1
+        state.step = state.epoch = state.cursor = state.checked = 0
+        state.ended = ""
+        self._enter_phase()
+        self.checkpoint()
+
+    def _finish(self) -> None:
+        """Measure the selected weights on the test split and write the summary; the checkpoint keeps the last weights."""
+        last = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(self.best or last)
+        try:
+            figures = self._evaluate("test")
+        finally:
+            self.model.load_state_dict(last)
+        best = self.state.best
+        summary = {
+            **figures.report(),
+            "split": "test",
+            "selected": None
+            if best is None
+            else {"step": best.step, "epoch": best.epoch, "by": best.metric, "value": best.value},
+            "steps": self.state.step,
+            "ended": self.state.ended or "the planned steps are done",
+        }
+        write_atomic(self.folder.summary, (json.dumps(summary, indent=2) + "\n").encode())
+        self.state.finished = True
+        self.checkpoint()
+
+    # Writing
+
+    def _where(self) -> dict[str, Any]:
+        """How every line of metrics.jsonl begins."""
+        epoch = round(self.state.step / self.steps_per_epoch, 4)
+        return {"stage": self.phase.name, "step": self.state.step, "epoch": epoch}
+
+    def checkpoint(self) -> None:
+        """Write all that a resume needs, in one file with one rename.
+
+        Raises:
+            RunError: when it cannot be written; the one before is kept.
+        """
+        self.state.plateau = self.plateau.state()
+        tensors = {
+            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
+            **{f"best.{name}": tensor for name, tensor in self.best.items()},
+            **self.phase.tensors(),
+        }
+        meta = {
+            "state": self.state.to_json(),
+            "journal": self.journal.state(),
+            "data": self.corpus.fingerprint,
+            "environment": self._environment(),
+        }
+        try:
+            save_tensors(self.folder.checkpoint, tensors, meta)
+        except RunError as error:
+            way_out = f"make room, then go on from the last checkpoint: aecore resume {self.folder.path}"
+            raise RunError(error.what, *error.evidence, way_out) from error
+        self._saved_at = time.monotonic()
+
+    def _environment(self) -> dict[str, Any]:
+        return {
+            "aecore": aecore.__version__,
+            "torch": torch.__version__,
+            "device": self.model.device.type,
+            "threads": torch.get_num_threads(),
+        }
+
+
+def unknown_roles(stage: Stage) -> list[str]:
+    """The names among the stage's roles that are none."""
+    return [role for role in stage.trains if role not in ROLES]
+
+
+def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name}: {old.get(name)} then, {new[name]} now" for name in new if old.get(name) != new[name])

@@ -1,0 +1,85 @@
+"""The defaults, as a plugin like any other: the variational autoencoder with a Gaussian posterior and a standard normal prior.
+
+Source: Kingma and Welling, ICLR 2014, https://arxiv.org/abs/1312.6114.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Independent, Normal
+
+from aecore.autoencoder import Sizes, init_uniform
+from aecore.hookspec import HOOKS, hookimpl
+from aecore.plugin import Plugin, PluginConfig, Role
+from aecore.posterior import PosteriorSample
+from aecore.step import Step
+
+OWNER_HOOKS = frozenset(name for name, hook in HOOKS.items() if hook.kind == "owner")
+
+
+class Vae(Plugin):
+    """L = E_q[-log p(x | z)] + KL(q(z | x) || N(0, I)), with q(z | x) = N(mu(x), diag sigma(x)^2).
+
+    Args:
+        owned: the owner hooks that no named plugin took; nothing is built for the others.
+    """
+
+    roles: ClassVar[dict[str, Role]] = {"head": "encoder"}
+
+    def __init__(self, config: PluginConfig, sizes: Sizes, owned: frozenset[str] = OWNER_HOOKS) -> None:
+        super().__init__(config, sizes)
+        if "posterior_sample" in owned:
+            self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
+            init_uniform(self)
+
+    @hookimpl
+    def posterior_sample(self, features: Tensor, n_samples: int) -> PosteriorSample:
+        """z = mu + sigma eps, with (mu, log sigma^2) = W features, (B, D) each."""
+        mean, log_variance = self.head(features).chunk(2, -1)
+        normal = Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
+
+    @hookimpl
+    def prior_logprob(self, z: Tensor) -> Tensor:
+        """log N(z; 0, I), (...)."""
+        return -0.5 * (z.square().sum(-1) + z.shape[-1] * math.log(2 * math.pi))
+
+    @hookimpl
+    def prior_sample(self, n: int) -> Tensor:
+        """(n, D) from N(0, I)."""
+        return torch.randn(n, self.sizes.latent, device=self.model.device)
+
+    @hookimpl
+    def decoder_condition(self, z: Tensor) -> Tensor:
+        """z itself, (..., D)."""
+        return z
+
+    @hookimpl
+    def kl_term(self, step: Step) -> Tensor:
+        """Analytic for a Gaussian posterior and the standard prior, (B, D); else E_q[log q - log p] over K samples, (B, 1)."""
+        if self.model.level["kl"] == "dimension":
+            normal = step.sample.distribution
+            assert normal is not None
+            return gaussian_kl(normal.mean, normal.stddev)  # type: ignore[attr-defined]
+        log_q = step.sample.log_prob
+        assert log_q is not None
+        return (log_q - step.log_prior).mean(1, keepdim=True)
+
+    @hookimpl
+    def beta_schedule(self) -> float:
+        """1."""
+        return 1.0
+
+    @hookimpl
+    def objective(self, step: Step) -> Tensor:
+        """The mean of rec over K, plus beta times the sum of the charged divergence over its groups; (B,)."""
+        return step.rec.mean(1) + step.beta * step.charged_kl.sum(1)
+
+
+def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
+    """KL(N(mean, scale^2) || N(0, 1)) = (mean^2 + scale^2 - 1) / 2 - log scale, elementwise, in nats."""
+    return 0.5 * (mean.square() + scale.square() - 1) - scale.log()
