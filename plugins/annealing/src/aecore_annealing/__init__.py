@@ -1,0 +1,53 @@
+"""KL annealing: the weight of the divergence rises once to 1, linearly or along a logistic curve.
+
+Source: Bowman et al., CoNLL 2016, https://arxiv.org/abs/1511.06349, section 3.1 (the idea); Li et al., EMNLP 2019,
+    https://arxiv.org/abs/1909.00868, text_anneal_fb.py (linear); Shao et al., ICML 2020, https://arxiv.org/abs/2004.05988,
+    Text_gen_PTB/annealing.py (logistic, called cost annealing there).
+Deviation: the linear weight is ``start`` at the first step and reaches 1 at the end of the warm-up. The public code adds an
+    increment before the first step, and counts N / B steps an epoch, fewer than it runs, so that it arrives early.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Literal
+
+from pydantic import Field
+
+from aecore import Plugin, PluginConfig, hookimpl
+
+
+class Annealing(Plugin):
+    """beta = start + (1 - start) u (linear) or 1 / (1 + exp(5 - 10 u)) (logistic), and 1 from u = 1, the end of the warm-up."""
+
+    class Config(PluginConfig):
+        """Settings of KL annealing."""
+
+        shape: Literal["linear", "logistic"] = Field("linear", description="how the weight rises")
+        start: float = Field(0.0, ge=0, le=1, description="the weight at the first step (linear only), dimensionless")
+        warmup_epochs: float = Field(10.0, gt=0, description="length of the warm-up, epochs")
+        warmup_steps: int | None = Field(None, gt=0, description="length of the warm-up, steps; replaces warmup_epochs")
+
+    config: Config
+
+    @hookimpl
+    def beta_schedule(self, index: int, epoch: float, total_steps: int) -> float:
+        """The weight after ``index`` steps; a warm-up that the run is too short for is warned of."""
+        steps = self.config.warmup_steps
+        progress = epoch / self.config.warmup_epochs if steps is None else index / steps
+        reached = progress * total_steps / max(index, 1)
+        if index == 1 and reached < 0.99:
+            warnings.warn(
+                f"annealing: training ends at {reached:.0%} of the warm-up, so beta will not reach 1; "
+                "train longer or shorten annealing.warmup_epochs",
+                stacklevel=2,
+            )
+        return self._weight(progress)
+
+    def _weight(self, progress: float) -> float:
+        if progress >= 1:
+            return 1.0
+        if self.config.shape == "logistic":
+            return 1 / (1 + math.exp(5 - 10 * progress))
+        return self.config.start + (1 - self.config.start) * progress

@@ -1,0 +1,27 @@
+"""beta-VAE: a constant weight on the divergence, L = rec + beta KL.
+
+Source: Higgins et al., ICLR 2017, https://openreview.net/forum?id=Sy2fzU9gl, Eq. 4. For text, beta < 1 keeps z in use.
+Deviation: weights are selected by the bound with KL weight 1, whatever beta is, so that runs with different beta compare.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from aecore import Plugin, PluginConfig, hookimpl
+
+
+class BetaVAE(Plugin):
+    """beta_t = beta, dimensionless."""
+
+    class Config(PluginConfig):
+        """Settings of beta-VAE."""
+
+        beta: float = Field(0.5, ge=0, description="weight of the divergence, dimensionless")
+
+    config: Config
+
+    @hookimpl
+    def beta_schedule(self) -> float:
+        """The constant."""
+        return self.config.beta
