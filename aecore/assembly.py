@@ -11,8 +11,8 @@ import torch
 import aecore
 from aecore.autoencoder import Sizes
 from aecore.catalogue import Catalogue
-from aecore.composition import Composition, compose
-from aecore.errors import AecoreError, ConfigError, RunError
+from aecore.composition import Composition, Part, compose
+from aecore.errors import AecoreError, ConfigError, PluginError, RunError
 from aecore.model import Model, build_model
 from aecore.plugin import Plugin, PluginConfig
 from aecore.runs.config import RunConfig, validate_settings
@@ -39,7 +39,7 @@ class Assembly:
 
     def write_out(self, config: RunConfig) -> RunConfig:
         """The configuration with every plugin setting and version in it."""
-        plugins = {name: self.settings[name].model_dump(exclude_none=True) for name in self.composition.names}
+        plugins = {name: self.settings[name].model_dump(mode="json", exclude_none=True) for name in self.composition.names}
         return config.model_copy(update={"plugins": plugins, "versions": self.versions})
 
     def build(self, config: RunConfig, vocabulary: int, device: torch.device) -> Model:
@@ -56,18 +56,36 @@ def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> 
 
     Raises:
         CompositionError: for a plugin that is not there or cannot be imported, and plugins that do not compose.
+        PluginError: for a class that breaks the contract of a hook, or differs from its manifest.
         ConfigError: for settings that are not valid.
     """
-    compose([catalogue.part(name) for name in plugins], catalogue.defaults)  # refuse what no setting can mend, unimported
+    declared = [catalogue.part(name) for name in plugins]
+    if not any(plugins.values()):
+        compose(declared, catalogue.defaults)  # no setting can mend it, so refuse without importing anything
     classes, settings, parts = {}, {}, []
-    for name, values in plugins.items():
-        part = catalogue.part(name)
-        cls = catalogue.load(name)
-        config = validate_settings(cls.Config, values, name)
+    for part, values in zip(declared, plugins.values(), strict=True):
+        cls = catalogue.load(part.name)
+        config = validate_settings(cls.Config, values, part.name)
         assert isinstance(config, PluginConfig)
-        classes[name], settings[name] = cls, config
-        parts.append(replace(part, manifest=cls.manifest(part.manifest, config)))
+        classes[part.name], settings[part.name] = cls, config
+        parts.append(_refine(part, cls, config))
     return Assembly(compose(parts, catalogue.defaults), classes, settings)
+
+
+def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
+    """The part under its settings.
+
+    Raises:
+        PluginError: when the refined manifest contradicts itself, or names a hook that the class does not implement.
+    """
+    manifest = cls.manifest(part.manifest, config)
+    wrong = manifest.contradictions()
+    wrong += [f"{hook} is not among the hooks in plugin.toml" for hook in manifest.hooks if hook not in part.manifest.hooks]
+    if wrong:
+        raise PluginError(
+            f"the manifest of '{part.name}' ({part.distribution}) under its settings is wrong", *wrong, plugin=part.name
+        )
+    return replace(part, manifest=manifest)
 
 
 def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Assembly:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import tomllib
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from aecore.plugin import Plugin
 
 GROUP = "aecore.plugins"
+#: The sections of config.toml, which settings address as plugins are.
+RESERVED = ("data", "model", "train", "evaluate", "plugins", "versions")
 Status = Literal["ok", "broken", "duplicate", "incompatible"]
 
 
@@ -64,6 +67,18 @@ class _Registry(BaseModel):
 def normalise(name: str) -> str:
     """Plugin names are ``[a-z][a-z0-9_]*``; a dash is read as an underscore everywhere."""
     return name.strip().replace("-", "_")
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that settings could not reach as ``--set NAME.KEY=VALUE``.
+
+    Raises:
+        ManifestError: for a name that is not ``[a-z][a-z0-9_]*``, or that a section of config.toml has.
+    """
+    if not re.fullmatch("[a-z][a-z0-9_]*", name):
+        raise ManifestError(f"'{name}' is no name for a plugin", "due: [a-z][a-z0-9_]*")
+    if name in RESERVED:
+        raise ManifestError(f"'{name}' is a section of config.toml, so no plugin can have the name")
 
 
 def registry_path() -> Path:
@@ -185,6 +200,7 @@ def _examine(name: str, points: list[EntryPoint]) -> Entry:
         claims = ", ".join(sorted(f"{first} {second}" for first, second in meta))
         return Entry(name, point.value, distribution, version, "duplicate", f"claimed by {claims}: uninstall all but one")
     try:
+        check_name(name)
         manifest = read_manifest(manifest_path(point.value), name)
     except AecoreError as error:
         return Entry(name, point.value, distribution, version, "broken", str(error))
@@ -197,7 +213,10 @@ def _examine(name: str, points: list[EntryPoint]) -> Entry:
 def manifest_path(target: str) -> Path:
     """plugin.toml in the top package of ``module:Class``, found without importing it."""
     top = target.partition(":")[0].partition(".")[0]
-    spec = importlib.util.find_spec(top)
+    try:
+        spec = importlib.util.find_spec(top)
+    except (ImportError, ValueError) as error:
+        raise ManifestError(f"the entry point '{target}' names no module", f"reason: {error}") from error
     if spec is None or not spec.submodule_search_locations:
         gone = "cannot be found" if spec is None else "is a single file"
         raise ManifestError(f"the package '{top}' {gone}", "due: an installed package with a plugin.toml in it")

@@ -134,7 +134,7 @@ def _levels(parts: Iterable[Part], owners: dict[str, str]) -> dict[str, Level]:
 
 def _problem(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None:
     """Why the plugins do not compose: the sentence, then the evidence; None when they do."""
-    return _two_owners(named) or _two_spaces(named) or _unmet(_resolve(named, defaults))
+    return _two_owners(named) or _two_spaces(named, defaults) or _unmet(_resolve(named, defaults))
 
 
 def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
@@ -152,8 +152,11 @@ def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
     return None
 
 
-def _two_spaces(named: Sequence[Part]) -> tuple[str, ...] | None:
-    spaces = [(part.name, part.manifest.provides.latent) for part in named if part.manifest.provides.latent]
+def _two_spaces(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None:
+    taken = {hook for part in named for hook in part.owns()}
+    needed = any(hook not in taken for hook in GIVEN_BY["latent"])
+    parts = [*named, defaults] if needed else named
+    spaces = [(part.name, part.manifest.provides.latent) for part in parts if part.manifest.provides.latent]
     for (one, its), (other, theirs) in combinations(spaces, 2):
         if its != theirs:
             return (f"'{one}' and '{other}' do not share a latent space", f"{one}: {its}", f"{other}: {theirs}")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecore import hookspec
 from aecore.composition import Composition
-from aecore.errors import AecoreError, PluginError
+from aecore.errors import AecoreError, DivergedError, PluginError
 from aecore.hookspec import HOOKS, PROJECT, Hook
 from aecore.plugin import Implementation, Plugin
 
@@ -29,12 +29,14 @@ class Call:
         """The value that the plugin returned.
 
         Raises:
-            PluginError: when the plugin raises, or returns None.
+            PluginError: when the plugin raises, asks for what it must not have, or returns None.
         """
         try:
             value = self._function(*[offered[name] for name in self._arguments])
-        except (AecoreError, KeyboardInterrupt):
-            raise
+        except (PluginError, DivergedError):
+            raise  # it has an author already
+        except AecoreError as error:
+            raise self.error(f"broke off in {self.hook.name}: {error.what}", *error.evidence) from error
         except Exception as error:
             raise self.error(f"raised {type(error).__name__} in {self.hook.name}: {error}") from error
         if value is None:

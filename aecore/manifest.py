@@ -106,7 +106,7 @@ class Manifest(_Data):
 
     def contradictions(self) -> list[str]:
         """What is wrong with the manifest as a whole, a sentence each."""
-        found = []
+        found = [f"hooks names {hook} more than once" for hook in sorted({h for h in self.hooks if self.hooks.count(h) > 1})]
         stated = self.provides.stated()
         for word, hooks in GIVEN_BY.items():
             owns = any(hook in self.hooks for hook in hooks)
@@ -154,7 +154,7 @@ def validation_lines(error: ValidationError, prefix: str = "") -> list[str]:
     """A pydantic error as lines ``key = value: reason``."""
     lines = []
     for item in error.errors(include_url=False, include_context=False):
-        key = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])])
+        key = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "it"
         reason = item["msg"].removeprefix("Value error, ")
         shown = "" if item["type"] == "missing" else f" = {item['input']!r}"
         lines.append(f"{key}{shown}: {reason[:1].lower()}{reason[1:]}")

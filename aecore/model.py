@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from aecore.autoencoder import Decoder, Encoder, Sizes
 from aecore.batch import Batch
 from aecore.composition import Composition
-from aecore.dispatch import Hooks
+from aecore.dispatch import Call, Hooks
 from aecore.errors import PluginError
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
 from aecore.posterior import PosteriorSample
@@ -46,12 +46,13 @@ class Model(nn.Module):
         super().__init__()
         self.composition = composition
         self.sizes = sizes
+        self._distribution_seen = False
         self.samples = max(plugin.samples for plugin in plugins.values())
         self.plugins = nn.ModuleDict(plugins)
         self.hooks = Hooks(composition, plugins)
         self.register_buffer("beta", torch.zeros(()))
         for name, plugin in plugins.items():
-            _check_roles(name, plugin)
+            _check_roles(name, plugin, name in composition.implementers("critic_loss"))
             plugin.attach(self)
         with streams("init", "encoder"):
             self.encoder = Encoder(sizes)
@@ -106,10 +107,21 @@ class Model(nn.Module):
             raise call.error(f"returned {type(sample).__name__} from posterior_sample; a PosteriorSample was due")
         samples = 1 if self.level["posterior"] == "point" else n_samples
         call.tensor(sample.z, (len(features), samples, self.sizes.latent), "z")
-        if sample.log_prob is not None:
-            call.tensor(sample.log_prob, (len(features), samples), "log_prob")
-        call.tensor(sample.mean, (len(features), self.sizes.latent), "a mean")
+        if sample.given_log_prob is not None:
+            call.tensor(sample.given_log_prob, (len(features), samples), "log_prob")
+        if not self._distribution_seen:  # once: its density costs more than it would find out later
+            self._distribution_seen = True
+            self._check_distribution(call, sample)
         return sample
+
+    def _check_distribution(self, call: Call, sample: PosteriorSample) -> None:
+        try:
+            log_prob, mean = sample.log_prob, sample.mean
+        except Exception as error:
+            raise call.error(f"returned a distribution that raised {type(error).__name__}: {error}") from error
+        if log_prob is not None:
+            call.tensor(log_prob, tuple(sample.z.shape[:2]), "log_prob")
+        call.tensor(mean, (len(sample.z), self.sizes.latent), "a mean")
 
     def prior_logprob(self, z: Tensor) -> Tensor:
         """(...): log p(z) in nats, for z of shape (..., D)."""
@@ -160,7 +172,7 @@ class Model(nn.Module):
         return call.tensor(call(step=step), (len(step.batch),))
 
 
-def _check_roles(name: str, plugin: Plugin) -> None:
+def _check_roles(name: str, plugin: Plugin, has_loss: bool) -> None:
     """Every attribute that holds parameters has a role, else no optimiser would ever see it."""
     for attribute in {key.partition(".")[0]: None for key, _ in plugin.named_parameters()}:
         role = plugin.roles.get(attribute)
@@ -171,8 +183,12 @@ def _check_roles(name: str, plugin: Plugin) -> None:
                 f'due: roles = {{"{attribute}": ...}} with one of {", ".join(ROLES)}',
                 plugin=name,
             )
-    if plugin.critic is None and any(True for _ in plugin.parameters_of("critic")):
+    has_parameters = any(True for _ in plugin.parameters_of("critic"))
+    if plugin.critic is None and has_parameters:
         raise PluginError(f"'{name}' has parameters of role critic, but `critic` is None", plugin=name)
+    if (plugin.critic is not None and has_parameters) != has_loss:
+        lacks = "no parameters of role critic" if has_loss else "no hook critic_loss that would train them"
+        raise PluginError(f"'{name}' has {'the hook critic_loss' if has_loss else 'a critic'}, but {lacks}", plugin=name)
 
 
 def build_model(

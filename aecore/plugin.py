@@ -154,6 +154,8 @@ def _implementation_problem(implementation: Implementation) -> tuple[str, ...] |
                 f"asks for an argument '{parameter.name}' that {hook.name} does not offer.",
                 f"offered: {hook.signature}",
             )
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            return (f"takes the argument '{parameter.name}' of {hook.name} by keyword only", "likely: remove the *")
         if parameter.default is not parameter.empty:
             return (f"gives the argument '{parameter.name}' of {hook.name} a default value; arguments are always passed",)
     return None

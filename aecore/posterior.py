@@ -42,13 +42,13 @@ class PosteriorSample:
         self.z = z
         self.distribution = distribution
         self.centre = centre
-        self._log_prob = log_prob
+        self.given_log_prob = log_prob
 
     @cached_property
     def log_prob(self) -> Tensor | None:
         """(B, K): log q(z | x) in nats, or None where the posterior has no density."""
-        if self._log_prob is not None or self.distribution is None:
-            return self._log_prob
+        if self.given_log_prob is not None or self.distribution is None:
+            return self.given_log_prob
         return self.distribution.log_prob(self.z.transpose(0, 1)).transpose(0, 1)
 
     @property

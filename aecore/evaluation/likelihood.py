@@ -107,15 +107,17 @@ def _evaluation_step(model: Model, batch: Batch, split: str, streams: Streams) -
             samples.append(one.sample)
             if alone:
                 divergences.append(one.kl)
-    step = Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat(divergences) if alone else None)
-    if not alone:  # a divergence that couples the sentences of a batch has no value for one of them
-        with streams("evaluate", split, "batch", int(batch.index[0])):
-            _ = step.kl
+    if alone:
+        return Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat(divergences))
+    step = Step(model, batch, features=features, sample=_merge(samples, with_density=True))
+    with streams("evaluate", split, "batch", int(batch.index[0])):
+        _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
     return step
 
 
-def _merge(samples: list[PosteriorSample]) -> PosteriorSample:
-    densities: list[Tensor] = [s.log_prob for s in samples if s.log_prob is not None]
+def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:
+    """The draws of single sentences as those of a batch; their densities only where the divergence is still to be computed."""
+    densities: list[Tensor] = [s.log_prob for s in samples if s.log_prob is not None] if with_density else []
     return PosteriorSample(
         torch.cat([s.z for s in samples]),
         log_prob=torch.cat(densities) if densities else None,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -46,9 +47,8 @@ class ModelConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill_sizes(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or values.get("sizes", "ptb") not in SIZES:
+        if not isinstance(values, dict) or (preset := SIZES.get(str(values.get("sizes", "ptb")))) is None:
             return values
-        preset = SIZES[values.get("sizes", "ptb")]
         return dict(zip(("embedding", "hidden", "latent"), preset, strict=True)) | values
 
 
@@ -79,7 +79,7 @@ class TrainConfig(Section):
     def _fill_optimiser(cls, values: Any) -> Any:
         if not isinstance(values, dict):
             return values
-        optimiser = values.get("optimiser", "adamw")
+        optimiser = str(values.get("optimiser", "adamw"))
         schedule = "plateau" if optimiser == "sgd" else "constant"
         return {"lr": LEARNING_RATES.get(optimiser, 1e-3), "schedule": schedule} | values
 
@@ -104,21 +104,25 @@ class RunConfig(Section):
     @classmethod
     def _toy_sizes(cls, values: Any) -> Any:
         """The built-in corpus gets a model of its size, unless one is asked for."""
-        if not isinstance(values, dict):
+        data, model = (values.get(name, {}) if isinstance(values, dict) else None for name in ("data", "model"))
+        if not isinstance(data, dict) or not isinstance(model, dict):
             return values
-        spec = (values.get("data") or {}).get("spec", "toy")
-        small = isinstance(spec, str) and spec.partition("[")[0] == "toy"
-        return {**values, "model": {"sizes": "toy" if small else "ptb", **(values.get("model") or {})}}
+        small = str(data.get("spec", "toy")).partition("[")[0] == "toy"
+        return {**values, "model": {"sizes": "toy" if small else "ptb", **model}}
 
     def to_toml(self) -> str:
         """The file's text, without the keys that are unset."""
         return tomli_w.dumps(self.model_dump(exclude_none=True))
 
-    def changed(self, section: str, **values: Any) -> Self:
-        """A copy with other values in one section, validated."""
+    def changed(self, section: str, **values: Any) -> RunConfig:
+        """A copy with other values in one section.
+
+        Raises:
+            ConfigError: for a value of the wrong type or out of range.
+        """
         table = self.model_dump(exclude_none=True)
         table[section] |= {name: value for name, value in values.items() if value is not None}
-        return type(self).model_validate(table)
+        return parse_config(table, section)
 
 
 def build_config(
@@ -137,18 +141,29 @@ def build_config(
     Raises:
         ConfigError: for an unreadable file, an unknown key, a plugin's setting without the plugin, or a value out of range.
     """
-    tables = read_toml(file) if file is not None else {}
+    source = str(file) if file is not None else "--set"
+    tables = _tables(read_toml(file) if file is not None else {}, source)
     for section, values in flags.items():
         given = {key: value for key, value in values.items() if value is not None}
         if given:
             tables[section] = {**tables.get(section, {}), **given}
-    active = tables.setdefault("plugins", {})
+    active = tables["plugins"]
     for name in plugins:
         active.setdefault(normalise(name), {})
     active.pop("vae", None)  # the defaults are part of every composition
     for key, value in settings.items():
         _apply(tables, *_split_key(key), value)
-    return parse_config(tables, str(file) if file else "--set")
+    return parse_config(tables, source)
+
+
+def _tables(tables: dict[str, Any], source: str) -> dict[str, Any]:
+    """The tables of a file, plugins under their normalised names; refused where a section is none."""
+    plugins = tables.get("plugins", {})
+    wrong = [name for name in (*SECTIONS, "plugins") if not isinstance(tables.get(name, {}), dict)]
+    wrong += [] if wrong else [f"plugins.{name}" for name in plugins if not isinstance(plugins[name], dict)]
+    if wrong:
+        raise ConfigError(f"the configuration is not valid ({source})", f"{wrong[0]} is no table", f"due: [{wrong[0]}]")
+    return {**tables, "plugins": {normalise(name): values for name, values in plugins.items()}}
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
@@ -202,11 +217,13 @@ def parse_config(tables: Mapping[str, Any], source: str) -> RunConfig:
 def validate_settings(schema: type[BaseModel], values: Mapping[str, Any], name: str) -> BaseModel:
     """The settings of a plugin as an instance of its ``Config``.
 
+    They are read as JSON: TOML has lists and strings alone, from which a strict schema makes tuples, sets and paths only so.
+
     Raises:
         ConfigError: for an unknown setting (with the closest), a wrong type or a value out of range.
     """
     try:
-        return schema.model_validate(dict(values))
+        return schema.model_validate_json(json.dumps(dict(values), default=str))
     except ValidationError as error:
         lines = _explain(error, {}, schema, name)
         raise ConfigError(f"the settings of '{name}' are not valid", *lines, f"see: aecore plugins info {name}") from error

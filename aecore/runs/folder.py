@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from aecore.errors import ConfigError, RunError
-from aecore.runs.config import RunConfig, parse_config, read_toml
+from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import write_atomic
 
 
@@ -94,7 +94,7 @@ class RunFolder:
             RunError: when the file is missing or not valid.
         """
         try:
-            return parse_config(read_toml(self.config), str(self.config))
+            return build_config(self.config, {}, {}, ())
         except ConfigError as error:
             raise RunError(error.what, *error.evidence) from error
 

@@ -87,4 +87,4 @@ def _authors(model: Model, hook: str) -> str:
 def _bad_gradients(model: Model) -> str:
     bad = [name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return f"the parameters {', '.join(bad[:3])}{more}" if bad else "the clipping"
+    return f"the parameters {', '.join(bad[:3])}{more}" if bad else "all gradients together, whose norm overflows"

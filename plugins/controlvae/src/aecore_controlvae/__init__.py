@@ -57,4 +57,4 @@ class ControlVAE(Plugin):
         outwards = ((output > c.beta_max) & (change > 0)) | ((output < c.beta_min) & (change < 0))
         self.integral.copy_(torch.where(outwards, self.integral, self.integral + change))
         self.log(integral=self.integral.clone(), error=error)
-        return (c.beta_min + proportional + self.integral).clamp(c.beta_min, c.beta_max)
+        return output.clamp(c.beta_min, c.beta_max)

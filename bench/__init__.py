@@ -1,0 +1,1 @@
+"""Speed, measured in pairs inside one process: ``make bench``."""
