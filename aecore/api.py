@@ -143,16 +143,16 @@ def load(path: str | Path, device: str = "auto") -> Run:
 
 def _extend(trainer: Trainer, old: RunConfig) -> None:
     """Let a run go on to a later end, or refuse an earlier one than it has reached."""
-    if trainer.config == old:
-        return
-    if trainer.state.joint and trainer.total_steps < trainer.state.step:
+    state = trainer.state
+    if state.joint and trainer.total_steps < state.step:
         raise ConfigError(
-            f"the run has done {trainer.state.step} steps, more than the {trainer.total_steps} that are asked for",
+            f"the run has done {state.step} steps, more than the {trainer.total_steps} that are asked for",
             f"steps per epoch: {trainer.steps_per_epoch}",
         )
-    trainer.folder.write_config(trainer.config)
-    if trainer.state.joint and trainer.total_steps > trainer.state.step:
-        trainer.state.finished = False
+    if trainer.config != old:
+        trainer.folder.write_config(trainer.config)
+    if state.joint and not state.ended and trainer.total_steps > state.step:
+        state.finished = False
 
 
 def _load_corpus(config: RunConfig, progress: Progress, vocabulary: Any = None) -> Corpus:

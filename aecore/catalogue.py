@@ -173,7 +173,7 @@ class Catalogue:
             found = EntryPoint(name=entry.name, value=entry.target, group=GROUP).load()
         except AecoreError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise CompositionError(
                 f"the plugin '{entry.name}' ({entry.source}) cannot be imported",
                 f"target: {entry.target}",

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pluggy
+import torch
 from torch import Tensor
 
 from aecore import hookspec
@@ -33,8 +34,8 @@ class Call:
         """
         try:
             value = self._function(*[offered[name] for name in self._arguments])
-        except (PluginError, DivergedError):
-            raise  # it has an author already
+        except (PluginError, DivergedError, MemoryError, torch.OutOfMemoryError):
+            raise  # it has an author already, or is nobody's fault
         except AecoreError as error:
             raise self.error(f"broke off in {self.hook.name}: {error.what}", *error.evidence) from error
         except Exception as error:

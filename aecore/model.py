@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from aecore.autoencoder import Decoder, Encoder, Sizes
 from aecore.batch import Batch
-from aecore.composition import Composition
+from aecore.composition import Composition, reaches
 from aecore.dispatch import Call, Hooks
 from aecore.errors import PluginError
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
@@ -48,7 +48,8 @@ class Model(nn.Module):
         self.sizes = sizes
         self._distribution_seen = False
         self.samples = max(plugin.samples for plugin in plugins.values())
-        self.plugins = nn.ModuleDict(plugins)
+        self.plugins = nn.ModuleDict()
+        self.plugins._modules.update(plugins)  # `add_module` would refuse a plugin called half, values or train
         self.hooks = Hooks(composition, plugins)
         self.register_buffer("beta", torch.zeros(()))
         for name, plugin in plugins.items():
@@ -122,6 +123,11 @@ class Model(nn.Module):
         if log_prob is not None:
             call.tensor(log_prob, tuple(sample.z.shape[:2]), "log_prob")
         call.tensor(mean, (len(sample.z), self.sizes.latent), "a mean")
+        level = str(self.level["posterior"])
+        if level == "gaussian" and not hasattr(sample.distribution, "stddev"):
+            raise call.error("provides posterior = 'gaussian', but returned no distribution with mean and stddev")
+        if log_prob is None and reaches("posterior", level, "density"):
+            raise call.error(f"provides posterior = '{level}', but returned neither log_prob nor a distribution")
 
     def prior_logprob(self, z: Tensor) -> Tensor:
         """(...): log p(z) in nats, for z of shape (..., D)."""

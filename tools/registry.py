@@ -1,4 +1,4 @@
-"""Write registry.toml from the plugin.toml and pyproject.toml of every folder in plugins/; with --check, only compare."""
+"""Write registry.toml, and the table in README.md, from the plugins/ folders; with --check, only compare."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import tomli_w
 
 ROOT = Path(__file__).parent.parent
+BEGIN, END = "<!-- plugins: written by make registry -->", "<!-- end of plugins -->"
 HEADER = "# The plugins that aecore knows, installed or not. Generated from plugins/*/src/*/plugin.toml: make registry\n\n"
 
 
@@ -30,23 +31,48 @@ def listing(folder: Path) -> dict[str, Any]:
     }
 
 
+def entries() -> dict[str, Any]:
+    """Every plugin of ours, by name."""
+    found: dict[str, Any] = {}
+    for project in sorted(ROOT.glob("plugins/*/pyproject.toml")):
+        found |= listing(project.parent)
+    return dict(sorted(found.items()))
+
+
 def render() -> str:
     """The text of registry.toml."""
-    entries: dict[str, Any] = {}
-    for project in sorted(ROOT.glob("plugins/*/pyproject.toml")):
-        entries |= listing(project.parent)
-    return HEADER + tomli_w.dumps(dict(sorted(entries.items())))
+    return HEADER + tomli_w.dumps(entries())
+
+
+def table() -> str:
+    """The plugins as a Markdown table."""
+    rows = ["| plugin | what it does | paper | hooks |", "|---|---|---|---|"]
+    for name, entry in sorted(entries().items()):
+        paper = entry["paper"]
+        source = f"[{paper['venue']} {paper['year']}]({paper['url']})"
+        rows.append(f"| `{name}` | {entry['summary']} | {source} | {', '.join(f'`{hook}`' for hook in entry['hooks'])} |")
+    return "\n".join(rows)
+
+
+def with_table(readme: str) -> str:
+    """README.md with the table as it should be."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
 
 
 def main() -> int:
-    """0 when the file is written, or is as it should be; 1 when --check finds another."""
-    file, text = ROOT / "registry.toml", render()
-    if "--check" not in sys.argv:
-        file.write_text(text, encoding="utf-8")
-        return 0
-    same = file.is_file() and file.read_text(encoding="utf-8") == text
-    print("registry.toml is up to date" if same else "registry.toml differs from the plugins: make registry")
-    return 0 if same else 1
+    """0 when the files are written, or are as they should be; 1 when --check finds another."""
+    registry, readme = ROOT / "registry.toml", ROOT / "README.md"
+    due = {registry: render(), readme: with_table(readme.read_text(encoding="utf-8"))}
+    stale = [file for file, text in due.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv:
+        for file in stale:
+            print(f"{file.name} differs from the plugins: make registry")
+        return 1 if stale else 0
+    for file in stale:
+        file.write_text(due[file], encoding="utf-8")
+    return 0
 
 
 if __name__ == "__main__":

@@ -28,7 +28,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     Raises:
         RunError: when the file cannot be written; what was there before is still there.
     """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        ours = tensor.detach().cpu().contiguous()
+        storage = ours.untyped_storage().data_ptr()
+        plain[name] = ours.clone() if storage in storages else ours  # tied tensors: safetensors refuses shared memory
+        storages.add(storage)
     text = json.dumps(dict(meta), sort_keys=True)
     wrapped = json.dumps({"meta": json.loads(text), "sha256": _digest(plain, text)}, sort_keys=True)
     write_atomic(path, save_safetensors(plain, metadata={KEY: wrapped}))

@@ -191,7 +191,7 @@ def _no_setting(text: str) -> ConfigError:
 
 def _apply(tables: dict[str, Any], section: str, name: str, value: Any) -> None:
     if section in SECTIONS:
-        tables[section] = {**tables.get(section, {}), name: value}
+        tables[section] = _with(tables.get(section, {}), name, value)
         return
     active = tables["plugins"]
     if section not in active:
@@ -202,7 +202,14 @@ def _apply(tables: dict[str, Any], section: str, name: str, value: Any) -> None:
             f"plugins:  {', '.join(active) or 'none'}",
             f"to use the plugin, add --plugin {section}",
         )
-    active[section] = {**active[section], name: value}
+    active[section] = _with(active[section], name, value)
+
+
+def _with(table: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
+    """The table with one value changed; a dotted name, such as a critic's ``critic.lr``, reaches into a nested table."""
+    first, dot, rest = name.partition(".")
+    inner = table.get(first, {})
+    return {**table, first: _with(inner if isinstance(inner, Mapping) else {}, rest, value) if dot else value}
 
 
 def parse_config(tables: Mapping[str, Any], source: str) -> RunConfig:

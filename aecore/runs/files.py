@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import fcntl
+import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from aecore.errors import RunError
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """JSON as every reader takes it: a number that is not finite becomes null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -47,10 +63,15 @@ def append(path: Path, text: str) -> None:
         raise RunError(f"'{path}' could not be written", f"reason: {error.strerror or error}") from error
 
 
-def truncate(path: Path, length: int) -> None:
-    """Cut a file to ``length`` bytes, so that what was appended after the checkpoint is written again."""
+def truncate(path: Path, length: int) -> int:
+    """Cut a file to ``length`` bytes, so that what was appended after the checkpoint is written again; the bytes it has then.
+
+    A file that is shorter, or gone, is left as it is: nothing is made up for what somebody removed.
+    """
     with path.open("ab") as file:
-        file.truncate(length)
+        kept = min(length, file.tell())
+        file.truncate(kept)
+    return kept
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
-from aecore.errors import DataError, RunError
+from aecore.errors import ConfigError, DataError, RunError
 from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
 from aecore.generation.decode import decode
 from aecore.model import Model
@@ -92,7 +93,13 @@ class Run:
         return codes
 
     def decode(self, z: Tensor, temperature: float = 0.0, seed: int = 0) -> list[str]:
-        """The sentence of each latent in z (N, D): the most likely words, or drawn ones where temperature is above 0."""
+        """The sentence of each latent in z (N, D): the most likely words, or drawn ones where temperature is above 0.
+
+        Raises:
+            ConfigError: for a temperature that is negative or not finite.
+        """
+        if not 0 <= temperature < math.inf:
+            raise ConfigError(f"the temperature {temperature} is out of range", "due: 0 (most likely words) or more")
         with Streams(seed, self.model.device)("sample", "decode"):
             return decode(self.model, self.vocabulary, z.to(self.model.device), temperature)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from aecore.runs.files import append, truncate, write_atomic
+from aecore.runs.files import append, to_json, truncate, write_atomic
 from aecore.training.meter import Meter
 from aecore.training.progress import Progress
 
@@ -70,7 +69,7 @@ class Journal:
 
     def write(self, row: Mapping[str, Any]) -> None:
         """Append one line."""
-        text = json.dumps(dict(row)) + "\n"
+        text = to_json(row) + "\n"
         append(self.path, text)
         self.length += len(text.encode())
         self.progress.row(row)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -21,7 +20,7 @@ from aecore.model import Model
 from aecore.plugin import ROLES
 from aecore.runs.checkpoint import load_tensors, save_tensors, select
 from aecore.runs.config import RunConfig
-from aecore.runs.files import write_atomic
+from aecore.runs.files import to_json, write_atomic
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
 from aecore.training.journal import Journal
@@ -307,7 +306,7 @@ class Trainer:
             "steps": self.state.step,
             "ended": self.state.ended or "the planned steps are done",
         }
-        write_atomic(self.folder.summary, (json.dumps(summary, indent=2) + "\n").encode())
+        write_atomic(self.folder.summary, (to_json(summary, indent=2) + "\n").encode())
         self.state.finished = True
         self.checkpoint()
 

@@ -25,7 +25,9 @@ def test_linear_from_a_start_value(index, expected):
     assert beta(index, start=0.1) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize(("index", "expected"), [(0, 0.0066929), (5000, 0.5), (2500, 0.0758582), (9999, 0.993300), (10000, 1.0)])
+@pytest.mark.parametrize(
+    ("index", "expected"), [(0, 0.0066929), (2500, 0.0758582), (5000, 0.5), (9999, 0.993300), (10_000, 1.0)]
+)
 def test_logistic_over_ten_thousand_steps(index, expected):
     # Shao et al., cost annealing: sigma((t - a/2) / (a/10)) for t < a = 10000, then 1
     assert beta(index, shape="logistic", warmup_steps=10_000, total_steps=20_000) == pytest.approx(expected, abs=1e-6)

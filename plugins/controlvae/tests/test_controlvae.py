@@ -119,7 +119,8 @@ def test_a_small_increment_is_not_lost_near_one():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"target_kl": 0}, {"target_kl": -1}, {"ki": -1e-4}, {"beta_min": 1.0}, {"beta_min": 2, "beta_max": 1}, {"v": 3}]
+    "settings",
+    [{"target_kl": 0}, {"target_kl": -1}, {"ki": -1e-4}, {"beta_min": 1.0}, {"beta_min": 2, "beta_max": 1}, {"v": 3}],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):

@@ -1,0 +1,174 @@
+"""The verbs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aecore_cli import options as o
+from aecore_cli import plugins
+from aecore_cli.show import print_json, print_table, working
+
+app = typer.Typer(
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+app.add_typer(plugins.app, name="plugins")
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import aecore
+
+        print(f"aecore {aecore.__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def aecore(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")] = False,
+) -> None:
+    """One text autoencoder, and one small plugin per paper that regularises its latent space.
+
+    Results are printed on stdout, progress and notes on stderr. Exit codes: 0 done, 2 a mistake that you can mend, 130 and 143
+    stopped by Ctrl-C and by SIGTERM.
+    """
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def train(
+    plugin: o.Plugins = None,
+    data: o.Data = None,
+    assignments: o.Settings = None,
+    config: o.Config = None,
+    out: o.Out = None,
+    overwrite: o.Overwrite = False,
+    seed: o.TrainSeed = None,
+    max_steps: o.MaxSteps = None,
+    epochs: o.Epochs = None,
+    device: o.TrainDevice = None,
+) -> None:
+    """Train the autoencoder with the named plugins.
+
+    Prints the figures on the test split (nats per sentence), samples, reconstructions, and what to type next.
+    """
+    settings = o.settings_of(assignments)
+    from aecore import api
+    from aecore_cli.outcome import show_training
+
+    limits = {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device}
+    show_training(api.train, plugin or [], data, settings, config=config, out=out, overwrite=overwrite, **limits)
+
+
+@app.command()
+def resume(run: o.RunPath, epochs: o.Epochs = None, max_steps: o.MaxSteps = None, device: o.TrainDevice = None) -> None:
+    """Go on with a stopped run, or extend a finished one.
+
+    Prints what train prints. The weights become those of the uninterrupted run.
+    """
+    from aecore import api
+    from aecore_cli.outcome import show_training
+
+    show_training(api.resume, run, epochs=epochs, max_steps=max_steps, device=device)
+
+
+@app.command()
+def evaluate(
+    run: o.RunPath,
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "test",
+    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N sentences.")] = None,
+    device: o.Device = "auto",
+    as_json: o.AsJson = False,
+) -> None:
+    """Measure a run on a split of its corpus.
+
+    Prints sentences, tokens, NLL bound, reconstruction and KL (nats per sentence), perplexity, and how each was estimated.
+    """
+    from aecore import api
+    from aecore_cli.outcome import print_figures
+    from aecore_cli.progress import listening
+
+    with working(), listening() as progress:
+        figures = api.load(run, device).evaluate(split, limit, progress.check)
+    if as_json:
+        print_json(figures)
+    else:
+        print_figures({"split": split, **figures})
+
+
+@app.command()
+def sample(
+    run: o.RunPath,
+    n: o.Count = 10,
+    temperature: o.Temperature = 0.0,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    as_json: o.AsJson = False,
+) -> None:
+    """Decode latents drawn from the prior.
+
+    Prints a sentence a line; with --json a list of strings.
+    """
+    from aecore import api
+
+    with working():
+        sentences = api.load(run, device).sample(n, temperature, seed)
+    if as_json:
+        print_json(sentences)
+    else:
+        print("\n".join(sentences))
+
+
+@app.command()
+def reconstruct(
+    run: o.RunPath,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", show_default=False, help="Sentences, one a line; - is standard input.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", metavar="N", min=1, help="Without FILE or a pipe: sentences of the test split.")] = 5,
+    device: o.Device = "auto",
+    as_json: o.AsJson = False,
+) -> None:
+    """Encode sentences and decode their codes.
+
+    Prints each sentence above its reconstruction; into a pipe, both on one line, a tab between; with --json a list of objects.
+    """
+    from aecore import api
+    from aecore_cli.sentences import print_reconstructions, sentences_for
+
+    with working():
+        found = api.load(run, device)
+        sentences = sentences_for(found, file, n)
+        pairs = list(zip(sentences, found.reconstruct(sentences), strict=True))
+    print_reconstructions(pairs, as_json)
+
+
+@app.command()
+def compose(
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False, help="Plugins, in the order of chains.")],
+    assignments: o.Settings = None,
+    as_json: o.AsJson = False,
+) -> None:
+    """Say whether plugins can be trained together.
+
+    Trains nothing. Prints which plugin answers each hook and what the composition provides, or why it is refused.
+    """
+    from aecore_cli import composing
+
+    with working():
+        found = composing.described(names, o.settings_of(assignments))
+    if as_json:
+        print_json(found)
+        return
+    print_table(["hook", "kind", "answered by"], composing.hook_rows(found))
+    print()
+    print_table(["capability", "level", "given by"], composing.level_rows(found))
+    print(f"\nbatches: {found['batching']}; weights selected by: {found['select_on']}")

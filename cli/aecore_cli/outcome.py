@@ -1,0 +1,104 @@
+"""What stands on the screen when a training has ended."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from aecore.catalogue import Catalogue
+from aecore.composition import DEFAULTS
+from aecore.runs.run import Run
+from aecore_cli.progress import listening
+from aecore_cli.sentences import first_sentences
+from aecore_cli.show import note, print_pairs, print_table, shortened, title, working
+
+SHOWN = 3
+#: A test KL below this, in nats per sentence, means that z says next to nothing about x.
+COLLAPSED = 0.1
+
+
+def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> None:
+    """Call a verb that trains, with a progress to listen to it, and print what came out."""
+    with working(), listening() as progress:
+        run = verb(*values, progress=progress, **options)
+    print_outcome(run)
+
+
+def print_outcome(run: Run) -> None:
+    """Figures, samples from the prior, reconstructions, and what to type next."""
+    with working():
+        sentences = first_sentences(run, SHOWN)
+        samples, found = run.sample(SHOWN), run.reconstruct(sentences)
+    print_figures(run.summary)
+    print(f"\n{title('samples from the prior')}")
+    for sentence in samples:
+        print(f"  {_shown(sentence, 2)}")
+    print(f"\n{title('reconstructions, test split')}")
+    for pair in zip(sentences, found, strict=True):
+        print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
+    print(f"\n{title('what to type next')}")
+    print("\n".join(f"  {line}" for line in _next_lines(run)))
+    _warn_of_collapse(run)
+
+
+def _shown(sentence: str, indent: int) -> str:
+    return shortened(sentence, indent) or "(no words)"
+
+
+def print_figures(figures: Mapping[str, Any]) -> None:
+    """The figures of one split as a table, and how they were estimated."""
+    estimators = figures["estimators"]
+    heads = ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl"]
+    row = [
+        str(figures["split"]),
+        *(f"{figures[name]:,}" for name in heads[1:3]),
+        *(_number(figures[name]) for name in heads[3:]),
+    ]
+    print_table(heads, [row], right=heads[1:])
+    print()
+    pairs = [(name, estimators[name]) for name in ("nll_elbo", "rec", "kl") if estimators[name]]
+    if "selected" in figures:
+        pairs.append(("selected", _selection(figures)))
+    print_pairs([*pairs, ("units", "nll_elbo, rec, kl: nats per sentence; ppl_elbo: per token, </s> counted")])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.2f}"
+
+
+def _selection(summary: Mapping[str, Any]) -> str:
+    best = summary.get("selected")
+    if best is None:
+        return "the last weights"
+    where = f"step {best['step']:,} (epoch {best['epoch']:g})"
+    if best["by"] == "last":
+        return f"the last weights, {where}"
+    return f"{where}, where the validation {best['by']} was lowest: {best['value']:.2f} nats"
+
+
+def _next_lines(run: Run) -> Iterator[str]:
+    path = shlex.quote(str(run.path))
+    yield f"aecore sample {path} -n 10"
+    yield f"aecore reconstruct {path}"
+    yield f"aecore evaluate {path} --json"
+    spec = run.config.data.spec
+    data = "" if spec == "toy" else f" --data {shlex.quote(spec)}"
+    other = _another_plugin(run)
+    yield f"aecore train --plugin {other}{data}" if other else "aecore plugins list"
+
+
+def _another_plugin(run: Run) -> str | None:
+    """An installed method that the run does not use."""
+    entries = Catalogue.discover().entries.values()
+    unused = [e.name for e in entries if e.status == "ok" and e.name not in {DEFAULTS, *run.config.plugins}]
+    return unused[0] if unused else None
+
+
+def _warn_of_collapse(run: Run) -> None:
+    summary = run.summary
+    if summary["nll_elbo"] is not None and summary["kl"] < COLLAPSED:
+        note(
+            f"\nnote: the posterior has collapsed (KL {summary['kl']:.2f} nats): the decoder does without z.\n"
+            "  try: longer training, or a plugin that holds the KL up; see: aecore plugins list"
+        )

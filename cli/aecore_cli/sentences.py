@@ -1,0 +1,78 @@
+"""Sentences in, from a file, a pipe or the corpus; pairs of them out."""
+
+from __future__ import annotations
+
+import os
+import stat
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from aecore.errors import DataError
+from aecore_cli.show import note, print_json, title
+
+if TYPE_CHECKING:
+    from aecore.runs.run import Run
+
+Pairs = list[tuple[str, str]]
+STDIN = Path("-")
+
+
+def sentences_for(run: Run, file: Path | None, n: int) -> list[str]:
+    """The lines of the file or of standard input, else the first n sentences of the run's test split.
+
+    Raises:
+        DataError: for what is no text, or holds no sentence.
+    """
+    if file is None and not _piped():
+        return first_sentences(run, n)
+    from aecore.data.readers import read_file, sift
+
+    longest = run.config.data.max_length
+    if file is None or file == STDIN:
+        text = sift(Path("standard input"), _standard_input(), longest)
+    else:
+        text = read_file(file, longest)
+    for line in text.report.lines():
+        note(f"warning: {line}")
+    _note_unknown(run, text.sentences)
+    return text.sentences
+
+
+def _standard_input() -> BinaryIO:
+    if sys.stdin is None:
+        raise DataError("standard input is closed", "due: sentences in a pipe, one a line, or a FILE")
+    return sys.stdin.buffer
+
+
+def first_sentences(run: Run, n: int) -> list[str]:
+    """The first n sentences of the test split, as the vocabulary knows them."""
+    split = run.split("test").head(n)
+    return [run.vocabulary.decode(split.flat[start:end]) for start, end in pairwise(split.offsets.tolist())]
+
+
+def _piped() -> bool:
+    """Whether standard input is a pipe or a file, not a terminal or /dev/null."""
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (AttributeError, OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
+
+
+def _note_unknown(run: Run, sentences: list[str]) -> None:
+    unknown = run.unknown_words(sentences)
+    if unknown:
+        words = "word is" if unknown == 1 else "words are"
+        note(f"note: {unknown:,} {words} not in the run's vocabulary and read as <unk>")
+
+
+def print_reconstructions(pairs: Pairs, as_json: bool) -> None:
+    """Objects, or pairs of lines on a terminal, or lines of two columns elsewhere."""
+    if as_json:
+        print_json([{"sentence": sentence, "reconstruction": found} for sentence, found in pairs])
+    elif sys.stdout.isatty():
+        print("\n\n".join(f"{sentence}\n{title(found)}" for sentence, found in pairs))
+    else:
+        print("\n".join(f"{sentence}\t{found}" for sentence, found in pairs))

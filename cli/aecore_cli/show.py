@@ -1,0 +1,103 @@
+"""Printing: results go to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
+from typing import Any
+
+#: Words that a terminal shows in colour.
+STYLES = {"ok": "green", "broken": "red", "duplicate": "red", "incompatible": "yellow", "not installed": "dim"}
+
+
+@contextmanager
+def working() -> Iterator[None]:
+    """Keep stdout for results: what plugins print meanwhile goes to stderr."""
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def print_json(value: Any) -> None:
+    """One JSON document; numbers that JSON cannot hold become null."""
+    print(json.dumps(_finite(value), indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), indent: str = "") -> None:
+    """A table: folded to the width of a terminal, aligned and never cut elsewhere.
+
+    Args:
+        right: the heads of the columns that are aligned to the right.
+    """
+    if sys.stdout.isatty():
+        _print_rich(heads, rows, right, indent)
+        return
+    sides = [head in right for head in heads]
+    for line in aligned([heads, *rows], sides):
+        print(f"{indent}{line}")
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
+    """Rows as lines of equal columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_pad(*cell) for cell in zip(row, widths, right, strict=True)).rstrip() for row in rows]
+
+
+def _pad(text: str, width: int, right: bool) -> str:
+    return text.rjust(width) if right else text.ljust(width)
+
+
+def _print_rich(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], indent: str) -> None:
+    from rich.console import Console
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for head in heads:
+        table.add_column(Text(head), justify="right" if head in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
+    Console(highlight=False).print(Padding(table, (0, 0, 0, len(indent)), expand=False))
+
+
+def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:
+    """``name  value`` lines, aligned; lines of a value stand under each other."""
+    width = max(len(name) for name, _ in pairs)
+    for name, value in pairs:
+        first, *others = value.split("\n")
+        print(f"{name:<{width}}  {first}".rstrip())
+        for line in others:
+            print(f"{'':<{width}}  {line}")
+
+
+def title(text: str) -> str:
+    """Bold on a terminal."""
+    return f"\033[1m{text}\033[0m" if _coloured() else text
+
+
+def _coloured() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+
+
+def shortened(text: str, indent: int) -> str:
+    """A sentence cut to what fits on a line behind ``indent`` characters."""
+    width = shutil.get_terminal_size((100, 24)).columns - indent
+    return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
+
+
+def note(text: str) -> None:
+    """A sentence on stderr."""
+    print(text, file=sys.stderr)

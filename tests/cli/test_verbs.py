@@ -1,0 +1,128 @@
+"""The verbs on a real run."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+
+TINY = ("--set", "train.max_steps=3", "--set", "train.batch_size=8", "--device", "cpu")
+
+
+def test_train_ends_with_figures_examples_and_what_to_type_next(trained):
+    path, said = trained
+    assert said.code == 0, said.err
+    heads, figures = [line.split() for line in said.out.splitlines()[:2]]
+    summary = json.loads((path / "summary.json").read_text())
+    assert heads == ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl"]
+    assert figures[:4] == ["test", "500", f"{summary['tokens']:,}", f"{summary['nll_elbo']:.2f}"]
+    assert "\nkl        analytic\n" in said.out
+    assert "selected  step 3 (epoch 0.003), where the validation objective was lowest" in said.out
+    assert said.out.count("\n    -> ") == 3
+    assert len(said.out.partition("samples from the prior\n")[2].partition("\n\n")[0].splitlines()) == 3
+
+
+def test_what_to_type_next_can_be_typed(cli, trained):
+    path, said = trained
+    lines = said.out.partition("what to type next\n")[2].splitlines()
+    typed = [shlex.split(line) for line in lines if line.startswith("  aecore")]
+    assert [words[1] for words in typed] == ["sample", "reconstruct", "evaluate", "train"]
+    for _, *words in typed[:3]:
+        assert str(path) in words
+        assert cli(*words).code == 0
+    assert typed[3][3] not in {"controlvae", "vae"}
+
+
+def test_train_shows_its_progress_on_stderr_alone(trained):
+    _, said = trained
+    assert "controlvae on toy: 8,000 sentences" in said.err
+    assert "epoch 1/1  step 3/3" in said.err
+    assert "| valid nll_elbo" in said.err
+    assert "tokens/s" not in said.out
+
+
+def test_a_run_that_is_finished_says_so(cli, run):
+    said = cli("resume", run)
+    assert said.code == 0
+    assert "is finished; --epochs or --max-steps extend it" in said.err
+    assert said.out.startswith("split ")
+
+
+def test_resume_extends(cli, tmp_path):
+    assert cli("train", *TINY, "--out", "r").code == 0
+    said = cli("resume", "r", "--max-steps", "5")
+    assert said.code == 0
+    assert "step 5/5" in said.err
+    assert json.loads((tmp_path / "r" / "summary.json").read_text())["steps"] == 5
+
+
+def test_flags_and_settings_reach_the_run(cli, tmp_path):
+    (tmp_path / "c.toml").write_text("[train]\nseed = 3\nbatch_size = 8\nmax_steps = 1\n[plugins.betavae]\nbeta = 0.25\n")
+    said = cli("train", "--config", "c.toml", "--data", "toy[:100]", "--seed", "4", "--set", "model.latent=2", "--out", "r")
+    assert said.code == 0, said.err
+    config = (tmp_path / "r" / "config.toml").read_text()
+    for line in ('spec = "toy[:100]"', "seed = 4", "latent = 2", "beta = 0.25"):
+        assert line in config
+    assert "aecore train --plugin annealing --data 'toy[:100]'" in said.out
+
+
+def test_a_collapsed_posterior_is_pointed_out(trained):
+    _, said = trained
+    assert "the posterior has collapsed" in said.err
+
+
+def test_evaluate_prints_json_alone(cli, run):
+    said = cli("evaluate", run, "--limit", "20", "--json")
+    figures = json.loads(said.out)
+    assert figures["sentences"] == 20
+    assert figures["nll_elbo"] == pytest.approx(figures["rec"] + figures["kl"])
+    assert figures["estimators"]["kl"] == "analytic"
+
+
+def test_evaluate_prints_a_table(cli, run):
+    said = cli("evaluate", run, "--split", "valid", "--limit", "7")
+    assert said.out.splitlines()[1].split()[:2] == ["valid", "7"]
+    assert "nats per sentence" in said.out
+    assert said.err == ""
+
+
+def test_sample_prints_a_sentence_a_line(cli, run):
+    said = cli("sample", run, "-n", "4", "--temperature", "0.9", "--seed", "1")
+    assert len(said.out.splitlines()) == 4
+    assert cli("sample", run, "-n", "4", "--temperature", "0.9", "--seed", "1").out == said.out
+    assert cli("sample", run, "-n", "4", "--temperature", "0.9", "--seed", "2").out != said.out
+
+
+def test_sample_json_is_the_same_sentences(cli, run):
+    words = ("sample", run, "-n", "3", "--temperature", "1")
+    assert json.loads(cli(*words, "--json").out) == cli(*words).out.splitlines()
+
+
+def test_reconstruct_takes_the_test_split_unless_told(cli, run):
+    lines = cli("reconstruct", run).out.splitlines()
+    assert len(lines) == 5
+    assert lines[0].split("\t")[0] == "a secretary smiled happily in the big school"
+
+
+def test_reconstruct_reads_a_file_and_says_what_it_drops(cli, run, tmp_path):
+    (tmp_path / "f.txt").write_bytes(b"the cat sat\n\nin the big school\n")
+    said = cli("reconstruct", run, "f.txt", "--json")
+    assert [pair["sentence"] for pair in json.loads(said.out)] == ["the cat sat", "in the big school"]
+    assert "warning: f.txt: 1 empty line dropped (line 2)" in said.err
+    assert "note: 2 words are not in the run's vocabulary" in said.err
+
+
+@pytest.mark.parametrize("words", [(), ("-",)])
+def test_reconstruct_reads_a_pipe(cli, run, tmp_path, monkeypatch, words):
+    (tmp_path / "f.txt").write_text("in the big school\n")
+    with (tmp_path / "f.txt").open() as piped:
+        monkeypatch.setattr("sys.stdin", piped)
+        said = cli("reconstruct", run, *words)
+    assert said.out.startswith("in the big school\t")
+    assert len(said.out.splitlines()) == 1
+
+
+def test_figures_that_json_cannot_hold_are_null(cli, run, monkeypatch):
+    monkeypatch.setattr("aecore.runs.run.Run.evaluate", lambda *_: {"ppl_elbo": float("inf"), "deep": [float("nan")]})
+    assert json.loads(cli("evaluate", run, "--json").out) == {"ppl_elbo": None, "deep": [None]}
