@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from aecore.errors import AecoreError, closest
 from aecore.hookspec import API, HOOKS
@@ -60,6 +60,7 @@ def _api_range(text: str) -> str:
 
 HookName = Annotated[str, AfterValidator(_known_hook)]
 ApiRange = Annotated[str, AfterValidator(_api_range)]
+Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
 class Paper(_Data):
@@ -88,7 +89,10 @@ class Capabilities(_Data):
 
 
 class Manifest(_Data):
-    """One table of plugin.toml; ``Plugin.manifest(config)`` refines it by settings."""
+    """One table of plugin.toml; ``Plugin.manifest(config)`` refines it by settings.
+
+    ``exceptions`` names the checks of the conformance kit that the method cannot pass, each with the reason.
+    """
 
     summary: str
     api: ApiRange
@@ -98,6 +102,7 @@ class Manifest(_Data):
     requires: Capabilities = Field(default_factory=Capabilities)
     batching: Batching = "bucketed"
     select_on: Literal["objective", "rec", "nll_elbo"] = "objective"
+    exceptions: dict[str, Sentence] = Field(default_factory=dict)
 
     @property
     def compatible(self) -> bool:

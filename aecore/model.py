@@ -47,6 +47,7 @@ class Model(nn.Module):
         self.composition = composition
         self.sizes = sizes
         self._distribution_seen = False
+        self._width: int | str = "C"  # of any size until the first call
         self.samples = max(plugin.samples for plugin in plugins.values())
         self.plugins = nn.ModuleDict()
         self.plugins._modules.update(plugins)  # `add_module` would refuse a plugin called half, values or train
@@ -58,7 +59,7 @@ class Model(nn.Module):
         with streams("init", "encoder"):
             self.encoder = Encoder(sizes)
         with torch.no_grad():
-            width = self.condition(torch.zeros(1, 1, sizes.latent)).shape[-1]
+            self._width = width = self.condition(torch.zeros(1, 1, sizes.latent)).shape[-1]
         with streams("init", "decoder"):
             self.decoder = Decoder(sizes, width, *dropout)
 
@@ -112,7 +113,11 @@ class Model(nn.Module):
             call.tensor(sample.given_log_prob, (len(features), samples), "log_prob")
         if not self._distribution_seen:  # once: its density costs more than it would find out later
             self._distribution_seen = True
-            self._check_distribution(call, sample)
+            # On a copy and outside the graph: a density computed earlier than in later steps would reorder the sums of the
+            # backward pass, and the first step after a resume would differ in the last digit from the uninterrupted one.
+            with torch.no_grad():
+                known = PosteriorSample(sample.z, sample.distribution, sample.given_log_prob, sample.centre)
+                self._check_distribution(call, known)
         return sample
 
     def _check_distribution(self, call: Call, sample: PosteriorSample) -> None:
@@ -142,7 +147,7 @@ class Model(nn.Module):
     def condition(self, z: Tensor) -> Tensor:
         """(..., C): what the decoder reads at every step, for z of shape (..., D)."""
         call = self.hooks.owner("decoder_condition")
-        return call.tensor(call(z=z), (*z.shape[:-1], "C"))
+        return call.tensor(call(z=z), (*z.shape[:-1], self._width))
 
     def nll(self, batch: Batch, z: Tensor) -> Tensor:
         """(B, K): -log p(x | z) in nats per sentence, for z (B, K, D)."""

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor
 
+from aecore.dispatch import Call
 from aecore.errors import DivergedError
 from aecore.model import Model
 from aecore.step import Step
 
 #: A Monte Carlo KL whose batch mean is below this is no sampling noise but a density that has lost its digits.
 LOWEST_MEAN_KL = -1.0
+#: What it is called, who gave it, and its value (B,).
+LossTerm = tuple[str, str, Tensor]
 
 
-def check_step(step: Step, phase: str, loss: Tensor, norm: Tensor, extras: Mapping[str, Tensor]) -> None:
+def check_step(step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Iterable[LossTerm]) -> None:
     """Refuse a step whose loss or gradient norm is not finite, or whose Monte Carlo KL is far below 0.
+
+    Args:
+        loss: 0-d, what was minimised; norm: 0-d, of its gradient before clipping.
+        losses: the parts of the loss: the objective or a stage's loss, and every extra loss.
 
     Raises:
         DivergedError: naming the first term on the way of the batch that is not finite, and the plugin that gave it.
     """
     if not bool(torch.isfinite(loss.detach()) & torch.isfinite(norm)):
-        term, author = next(_culprits(step, norm, extras), ("the loss", "objective"))
-        raise _diverged(f"{term} is not finite", phase, step.index, f"from: {author}")
+        term, origin = next(_culprits(step, norm, losses), ("the loss", "the sum of its parts"))
+        raise _diverged(f"{term} is not finite", phase, step.index, f"from: {origin}")
     if step.computed("kl") and step.model.level.get("kl_estimator") == "monte-carlo":
         mean = step.kl.detach().sum(1).mean()
         if bool(mean < LOWEST_MEAN_KL):
-            author = _author(step.model, "kl_term")
-            evidence = f"from: {author}: E[log q - log p] cannot be negative, so one of the densities is wrong"
+            origin = _author(step.model, "kl_term")
+            evidence = f"from: {origin}: E[log q - log p] cannot be negative, so one of the densities is wrong"
             raise _diverged(f"the Monte Carlo KL is {mean:.3g} nats in the mean of the batch", phase, step.index, evidence)
 
 
@@ -47,7 +54,7 @@ def _diverged(what: str, phase: str, index: int, *evidence: str) -> DivergedErro
     )
 
 
-def _culprits(step: Step, norm: Tensor, extras: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+def _culprits(step: Step, norm: Tensor, losses: Iterable[LossTerm]) -> Iterator[tuple[str, str]]:
     """(term, author) for every term that is not finite, in the order in which a batch meets them."""
     model = step.model
     terms = [
@@ -60,14 +67,14 @@ def _culprits(step: Step, norm: Tensor, extras: Mapping[str, Tensor]) -> Iterato
         ("charged_kl", "charged_kl", _authors(model, "kl_penalty")),
         ("beta", "beta", _author(model, "beta_schedule")),
     ]
-    for shown, name, author in terms:
+    for shown, name, origin in terms:
         if step.computed(name):
             value = getattr(step, name)
             if not _finite(value.z if name == "sample" else value):
-                yield shown, author
-    for plugin, value in extras.items():
+                yield shown, origin
+    for shown, origin, value in losses:
         if not _finite(value):
-            yield "extra_loss", f"'{plugin}' (extra_loss)"
+            yield shown, origin
     if not _finite(norm):
         yield "the gradient", _bad_gradients(model)
 
@@ -76,8 +83,13 @@ def _finite(value: Tensor) -> bool:
     return bool(torch.isfinite(value).all())
 
 
+def author(call: Call) -> str:
+    """``'plugin' (hook)``, as messages name who gave a value."""
+    return f"'{call.plugin}' ({call.hook.name})"
+
+
 def _author(model: Model, hook: str) -> str:
-    return f"'{model.hooks.owner(hook).plugin}' ({hook})"
+    return author(model.hooks.owner(hook))
 
 
 def _authors(model: Model, hook: str) -> str:

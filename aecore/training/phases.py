@@ -13,7 +13,7 @@ from aecore.model import Model
 from aecore.plugin import MAIN_ROLES, ROLES
 from aecore.runs.config import TrainConfig
 from aecore.step import Step
-from aecore.training.guard import check_step
+from aecore.training.guard import author, check_step
 from aecore.training.optimisers import Critics, Updater
 from aecore.training.session import Session
 from aecore.training.stages import Stage
@@ -67,10 +67,12 @@ class JointPhase:
         if self.critics.groups:
             self.critics.train(step.detached())
         loss = model.objective(step)
-        extras = {c.plugin: c.tensor(c(step=step), (len(batch),)) for c in model.hooks.each("extra_loss")}
-        total = (loss + sum(extras.values())).mean()
+        losses = [("the objective", author(model.hooks.owner("objective")), loss)]
+        for call in model.hooks.each("extra_loss"):
+            losses.append(("extra_loss", author(call), call.tensor(call(step=step), (len(batch),))))
+        total = torch.stack([value for _, _, value in losses]).sum(0).mean()
         norm = self.updater.gradients(total, [role for role in MAIN_ROLES if role not in resting])
-        check_step(step, self.name, total, norm, extras)
+        check_step(step, self.name, total, norm, losses)
         self.updater.apply()
         return logged(model, step, total, norm)
 
@@ -122,9 +124,10 @@ class StagePhase:
         step = Step(
             model, batch, index=session.index, samples=model.samples, training=True, schedule=lambda _: model.beta.clone()
         )
-        loss = self.stage.loss(step).mean()
+        losses = self.stage.loss(step)
+        loss = losses.mean()
         norm = self.updater.gradients(loss, self.stage.trains)
-        check_step(step, self.name, loss, norm, {})
+        check_step(step, self.name, loss, norm, [("the loss", f"the stage '{self.name}'", losses)])
         self.updater.apply()
         return logged(model, step, loss, norm)
 

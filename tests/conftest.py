@@ -1,0 +1,33 @@
+"""What every test needs: one thread, since figures are compared bit for bit, and the helpers of ``support`` in reach."""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch):
+    """A site-packages of one's own; see `support.Site`."""
+    from support import Site
+
+    made = Site(tmp_path / "site")
+    monkeypatch.syspath_prepend(str(made.path))
+    yield made
+    for name in [name for name in sys.modules if name.partition(".")[0] in made.packages]:
+        del sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory):
+    """A corpus of 48, 10 and 10 sentences."""
+    from support import make_corpus
+
+    return make_corpus(tmp_path_factory.mktemp("corpus"))

@@ -1,0 +1,359 @@
+"""Which methods fit together, by throw-away manifests that say what the papers' methods would say."""
+
+import itertools
+
+import pytest
+from support import DEFAULTS, part
+
+from aecore.catalogue import Catalogue
+from aecore.composition import compose
+from aecore.errors import CompositionError
+from aecore.hookspec import HOOKS
+from aecore.manifest import LEVELS
+
+POSTERIOR = ["posterior_sample"]
+PRIOR = ["prior_logprob", "prior_sample"]
+BOTH = ["encoder", "prior"]
+
+
+def made(name, hooks, requires=None, **provides):
+    """A part; ``batching`` and the like go beside what it provides."""
+    beside = {word: provides.pop(word) for word in ("batching", "select_on") if word in provides}
+    return part(name, hooks, provides=provides, requires=requires or {}, **beside)
+
+
+def schedule(name, **requires):
+    return made(name, ["beta_schedule"], {"moves": ["encoder"], **requires})
+
+
+def adversarial(name, moves=BOTH):
+    return made(name, ["kl_term", "critic_loss"], kl="penalty", kl_estimator="constant", moves=moves)
+
+
+#: The rows of the table in DESIGN.md, as far as its words exist.
+PARTS = {
+    p.name: p
+    for p in (
+        schedule("betavae"),
+        schedule("annealing"),
+        schedule("cyclical"),
+        schedule("controlvae", kl="divergence"),
+        made("fb_dimension", ["kl_penalty"], {"kl": "dimension", "moves": ["encoder"]}),
+        made("fb_sentence", ["kl_penalty"], {"kl": "sentence", "moves": ["encoder"]}),
+        made("fb_batch", ["kl_penalty"], {"kl": "divergence", "moves": ["encoder"]}),
+        made("ae_pretrain", ["pre_train_init"], {"trains": ["encoder"]}),
+        made("dae", ["corrupt_input"], {"trains": ["encoder"]}),
+        made("lagging", ["before_step"], {"trains": ["encoder"], "posterior": "density"}),
+        made("savae", POSTERIOR, {"trains": ["encoder"], "kl": "sentence"}, posterior="gaussian", latent="euclidean"),
+        made("flowprior", PRIOR, {"posterior": "density", "moves": ["prior"], "latent": "euclidean"}, prior="density"),
+        made("mog_prior", PRIOR, {"moves": ["prior"], "latent": "euclidean"}, prior="density"),
+        made("vamp_prior", PRIOR, {"posterior": "density", "moves": ["prior"]}, prior="density"),
+        made(
+            "vmf",
+            [*POSTERIOR, *PRIOR, "kl_term"],
+            posterior="density",
+            prior="density",
+            latent="sphere",
+            kl="sentence",
+            kl_estimator="constant",
+            moves=[],
+        ),
+        made("poincare", [*POSTERIOR, *PRIOR, "decoder_condition"], posterior="density", prior="density", latent="ball"),
+        made(
+            "ivae",
+            [*POSTERIOR, "kl_term", "critic_loss"],
+            posterior="sampled",
+            latent="euclidean",
+            kl="divergence",
+            kl_estimator="dual",
+            moves=BOTH,
+        ),
+        made(
+            "wae_mmd",
+            ["kl_term"],
+            {"latent": "euclidean", "trains": ["encoder"]},
+            kl="penalty",
+            kl_estimator="constant",
+            moves=BOTH,
+            batching="mixed",
+        ),
+        made("wae_s", ["kl_term"], {"posterior": "gaussian"}, kl="penalty", kl_estimator="constant", moves=BOTH),
+        made(
+            "wae_d",
+            [*POSTERIOR, "kl_term"],
+            posterior="point",
+            kl="penalty",
+            kl_estimator="constant",
+            moves=["encoder"],
+            batching="mixed",
+        ),
+        adversarial("wgan"),
+        adversarial("wae_gan", ["encoder"]),
+        made("ae", ["kl_term"], kl="penalty", kl_estimator="constant", moves=[]),
+        made(
+            "lstm_lm",
+            [*POSTERIOR, "kl_term", "decoder_condition"],
+            posterior="none",
+            kl="sentence",
+            kl_estimator="constant",
+            moves=[],
+        ),
+    )
+}
+
+
+def composed(*names):
+    return compose([PARTS[name] for name in names], DEFAULTS)
+
+
+def refusal(*names):
+    with pytest.raises(CompositionError) as caught:
+        composed(*names)
+    return caught.value
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_every_method_stands_alone(name):
+    assert composed(name).names == (name,)
+
+
+SCHEDULES = ("betavae", "annealing", "cyclical", "controlvae")
+WORKS = [
+    *[(s, "flowprior") for s in SCHEDULES],
+    *[(s, "vamp_prior") for s in SCHEDULES],
+    *[(s, "ivae") for s in SCHEDULES],  # the dual is a divergence
+    *[(s, "poincare") for s in SCHEDULES],
+    ("betavae", "wae_mmd"),
+    ("fb_dimension",),
+    ("fb_sentence", "flowprior"),
+    ("fb_batch", "mog_prior"),
+    ("fb_batch", "ivae"),
+    ("fb_sentence", "poincare"),
+    ("ae", "dae"),
+    ("ae_pretrain", "fb_dimension", "cyclical"),
+    ("lagging", "vamp_prior"),
+    ("lagging", "vmf"),
+    ("lagging", "poincare"),
+    ("savae", "flowprior"),
+    ("savae", "fb_dimension"),
+    ("ivae", "mog_prior"),  # the second term of the dual moves the prior
+    ("wae_d", "dae"),
+    ("wgan", "mog_prior"),
+    ("controlvae", "savae", "flowprior", "fb_sentence", "ae_pretrain", "dae"),
+]
+REFUSED = {
+    ("betavae", "vmf"): ("betavae", "vmf", "what the divergence moves to be encoder", "nothing"),
+    ("controlvae", "vmf"): ("controlvae", "vmf", "what the divergence moves to be encoder", "nothing"),
+    ("annealing", "ae"): ("annealing", "ae", "what the divergence moves to be encoder", "nothing"),
+    ("cyclical", "lstm_lm"): ("cyclical", "lstm_lm", "what the divergence moves to be encoder", "nothing"),
+    ("controlvae", "wae_mmd"): ("controlvae", "wae_mmd", "the divergence to be divergence or better", "penalty"),
+    ("controlvae", "wae_gan"): ("controlvae", "wae_gan", "the divergence to be divergence or better", "penalty"),
+    ("fb_dimension", "flowprior"): ("fb_dimension", "vae", "the divergence to be dimension", "sentence"),
+    ("fb_dimension", "mog_prior"): ("fb_dimension", "vae", "the divergence to be dimension", "sentence"),
+    ("fb_dimension", "poincare"): ("fb_dimension", "vae", "the divergence to be dimension", "sentence"),
+    ("fb_dimension", "ivae"): ("fb_dimension", "ivae", "the divergence to be dimension", "divergence"),
+    ("fb_sentence", "ivae"): ("fb_sentence", "ivae", "the divergence to be sentence or better", "divergence"),
+    ("fb_batch", "wgan"): ("fb_batch", "wgan", "the divergence to be divergence or better", "penalty"),
+    ("fb_sentence", "vmf"): ("fb_sentence", "vmf", "what the divergence moves to be encoder", "nothing"),
+    ("flowprior", "ivae"): ("flowprior", "ivae", "the posterior to be density or better", "sampled"),
+    ("vamp_prior", "wae_d"): ("vamp_prior", "wae_d", "the posterior to be density or better", "point"),
+    ("lagging", "ivae"): ("lagging", "ivae", "the posterior to be density or better", "sampled"),
+    ("mog_prior", "wae_gan"): ("mog_prior", "wae_gan", "what the divergence moves to be prior", "encoder"),
+    ("mog_prior", "ae"): ("mog_prior", "ae", "what the divergence moves to be prior", "nothing"),
+    ("mog_prior", "lstm_lm"): ("mog_prior", "lstm_lm", "what the divergence moves to be prior", "nothing"),
+    ("dae", "lstm_lm"): ("dae", "lstm_lm", "the posterior to be point or better", "none"),
+    ("savae", "wae_s"): ("savae", "wae_s", "the divergence to be sentence or better", "penalty"),
+    ("savae", "wgan"): ("savae", "wgan", "the divergence to be sentence or better", "penalty"),
+    ("wae_s", "poincare"): ("wae_s", "poincare", "the posterior to be gaussian", "density"),
+    ("wae_mmd", "poincare"): ("wae_mmd", "poincare", "the latent space to be euclidean", "ball"),
+}
+
+
+@pytest.mark.parametrize("names", WORKS, ids="+".join)
+def test_what_composes(names):
+    for order in itertools.islice(itertools.permutations(names), 6):
+        assert composed(*order).names == order
+
+
+@pytest.mark.parametrize("names", REFUSED, ids="+".join)
+def test_what_is_refused_and_why(names):
+    asks, gives, needed, given = REFUSED[names]
+    for order in itertools.permutations(names):
+        error = refusal(*order)
+        assert error.what == f"'{asks}' does not compose with '{gives}'"
+        assert error.evidence[:2] == (f"{asks} needs: {needed}", f"{gives} gives: {given}")
+
+
+def test_a_refusal_word_for_word():
+    assert str(refusal("fb_dimension", "flowprior")) == (
+        "'fb_dimension' does not compose with 'vae'\n"
+        "  fb_dimension needs: the divergence to be dimension\n"
+        "  vae gives: sentence\n"
+        "  works: --plugin fb_dimension\n"
+        "  or:    --plugin flowprior"
+    )
+
+
+OWNED_TWICE = [
+    ("betavae", "controlvae", "beta_schedule"),
+    ("flowprior", "mog_prior", "prior_logprob"),
+    ("vmf", "poincare", "posterior_sample"),
+    ("ivae", "wae_mmd", "kl_term"),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "hook"), OWNED_TWICE)
+def test_two_owners_are_refused_by_name(one, other, hook):
+    error = refusal(one, other)
+    assert error.what == f"'{one}' and '{other}' both own {hook}"
+    assert error.evidence == (
+        f"{hook} has one owner: two would each replace what the other does",
+        f"works: --plugin {one}",
+        f"or:    --plugin {other}",
+    )
+
+
+def test_a_plugin_that_is_named_twice():
+    error = refusal("dae", "betavae", "dae")
+    assert str(error) == "'dae' is named twice\n  works: --plugin dae --plugin betavae"
+
+
+def test_two_latent_spaces():
+    flat = made("flat", PRIOR, prior="density", latent="euclidean")
+    ball = made("curved", POSTERIOR, posterior="density", latent="ball")
+    with pytest.raises(CompositionError) as caught:
+        compose([ball, flat], DEFAULTS)
+    assert caught.value.what == "'curved' and 'flat' do not share a latent space"
+    assert caught.value.evidence[:3] == ("curved: ball", "flat: euclidean", "works: --plugin flat")
+
+
+def test_a_curved_posterior_needs_a_prior_of_its_own_space():
+    """The default prior is a density in flat space: on a sphere it would be wrong without an error."""
+    bare = made("bare_sphere", POSTERIOR, posterior="density", latent="sphere")
+    with pytest.raises(CompositionError, match="'bare_sphere' and 'vae' do not share a latent space"):
+        compose([bare], DEFAULTS)
+    assert composed("vmf").levels["latent"] == "sphere"
+
+
+def test_the_hints_are_true():
+    """Every ``works:`` and ``or:`` line, of every refused pair and some triples, composes; and none bigger does."""
+    hints = 0
+    for size in (2, 3):
+        for names in itertools.islice(itertools.combinations(PARTS, size), 0, None, 1 if size == 2 else 7):
+            try:
+                composed(*names)
+            except CompositionError as error:
+                lines = [line for line in error.evidence if line.startswith(("works: ", "or:    "))]
+                assert lines, names
+                for line in lines:
+                    chosen = tuple(word for word in line[7:].split() if word != "--plugin")
+                    assert set(chosen) < set(names)
+                    assert composed(*chosen).names == chosen
+                    hints += 1
+                if size == 3 and len(chosen) == 1:
+                    for pair in itertools.combinations(names, 2):
+                        assert refusal(*pair)
+    assert hints > 300
+
+
+@pytest.mark.parametrize("names", [("flowprior",), ("mog_prior",), ("poincare",), ("flowprior", "savae"), ("vamp_prior",)])
+def test_the_defaults_charge_by_the_sentence_once_posterior_or_prior_is_anothers(names):
+    composition = composed(*names)
+    assert composition.owners["kl_term"] == "vae"
+    assert composition.levels["kl"] == "sentence"
+    assert composition.levels["kl_estimator"] == "monte-carlo"
+
+
+@pytest.mark.parametrize("names", [(), ("savae",), ("betavae", "dae")])
+def test_they_charge_by_the_dimension_while_both_are_as_they_were(names):
+    levels = composed(*names).levels
+    assert (levels["kl"], levels["kl_estimator"]) == ("dimension", "analytic")
+
+
+def test_the_levels_of_the_defaults():
+    assert composed().levels == {
+        "posterior": "gaussian",
+        "prior": "standard",
+        "kl": "dimension",
+        "kl_estimator": "analytic",
+        "moves": frozenset({"encoder", "prior"}),
+        "trains": frozenset({"encoder", "decoder"}),
+        "latent": "euclidean",
+    }
+
+
+def test_the_defaults_cannot_price_an_implicit_posterior():
+    implicit = made("implicit", POSTERIOR, posterior="sampled", latent="euclidean")
+    with pytest.raises(CompositionError) as caught:
+        compose([implicit], DEFAULTS)
+    assert str(caught.value) == (
+        "'vae' does not compose with 'implicit'\n  vae needs: the posterior to be density or better\n  implicit gives: sampled"
+    )
+
+
+def test_the_owner_of_a_hook_gives_its_level_and_the_rest_stay():
+    levels = composed("ivae").levels
+    assert (levels["posterior"], levels["kl"], levels["prior"], levels["kl_estimator"]) == (
+        "sampled",
+        "divergence",
+        "standard",
+        "dual",
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "mode"), [((), "bucketed"), (("betavae",), "bucketed"), (("betavae", "wae_mmd"), "mixed"), (("wae_d",), "mixed")]
+)
+def test_the_strictest_batching_wins(names, mode):
+    assert composed(*names).batching == mode
+    assert composed(*reversed(names)).batching == mode
+
+
+def test_the_first_wish_for_a_metric_counts():
+    rec, bound = (made(name, ["extra_loss"], select_on=name) for name in ("rec", "nll_elbo"))
+    assert compose([], DEFAULTS).select_on == "objective"
+    assert compose([PARTS["dae"], bound, rec], DEFAULTS).select_on == "nll_elbo"
+    assert compose([rec, bound], DEFAULTS).select_on == "rec"
+
+
+def test_who_is_reached():
+    composition = composed("fb_sentence", "flowprior", "dae")
+    assert composition.implementers("prior_sample") == ["flowprior"]
+    assert composition.implementers("posterior_sample") == ["vae"]
+    assert composition.implementers("corrupt_input") == ["dae"]
+    assert composition.implementers("extra_loss") == []
+    assert composition.owned_by("vae") == {"posterior_sample", "decoder_condition", "kl_term", "beta_schedule", "objective"}
+    assert set(composition.owners) == {name for name, hook in HOOKS.items() if hook.kind == "owner"}
+    one, two = (made(name, ["kl_penalty", "extra_loss"]) for name in ("one", "two"))
+    assert compose([two, one], DEFAULTS).implementers("kl_penalty") == ["two", "one"]
+    assert compose([one, two], DEFAULTS).implementers("extra_loss") == ["one", "two"]
+
+
+def test_labels():
+    assert composed().label == "vae"
+    assert composed("controlvae", "flowprior").label == "controlvae+flowprior"
+
+
+@pytest.mark.parametrize("word", LEVELS)
+def test_levels_are_ordered(word):
+    """A requirement is met by its own level and by every higher one, and by no lower one."""
+    hooks = {"posterior": POSTERIOR, "prior": PRIOR, "kl": ["kl_term"]}[word]
+    said = {"kl_estimator": "dual", "moves": BOTH} if word == "kl" else {}
+    # somebody else prices the divergence, so that the defaults ask nothing of posterior and prior
+    price = made("price", ["kl_term"], {"posterior": "none"}, kl="penalty", kl_estimator="constant", moves=[])
+    for least, level in itertools.product(LEVELS[word], repeat=2):
+        asks = made("asks", ["extra_loss"], {"posterior": "none", word: least})
+        gives = made("gives", hooks, {"posterior": "none"}, **{word: level}, **said)
+        wanted = [asks, gives] if word == "kl" else [asks, gives, price]
+        try:
+            compose(wanted, DEFAULTS)
+            composes = True
+        except CompositionError:
+            composes = False
+        assert composes == (LEVELS[word].index(level) >= LEVELS[word].index(least)), (least, level)
+
+
+def test_the_installed_plugins_compose_with_the_defaults():
+    catalogue = Catalogue.discover()
+    for name in ("betavae", "annealing", "controlvae"):
+        assert compose([catalogue.part(name)], catalogue.defaults).owners["beta_schedule"] == name
