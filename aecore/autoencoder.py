@@ -14,9 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecore.batch import Batch
-
-#: Rows of logits that evaluation holds at a time; larger chunks fall out of the cache.
-EVALUATION_CHUNK = 512
+from aecore.crossentropy import token_nll
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ class Decoder(nn.Module):
         states, _ = self.lstm(self._inputs(embedded, rows), self.initial(rows))
         kept = mask.flatten().nonzero().squeeze(1)  # pads are dropped before the output layer
         states = F.dropout(states.flatten(0, 1)[kept], self.dropout_out, self.training)
-        losses = self._token_nll(states, self._repeat(batch.targets, samples).flatten()[kept])
+        losses = token_nll(states, self._repeat(batch.targets, samples).flatten()[kept], self.output.weight)
         energies = losses.new_zeros(mask.numel()).index_put((kept,), losses)
         return energies.view(mask.shape).sum(1).view(sentences, samples)
 
@@ -100,13 +98,6 @@ class Decoder(nn.Module):
     def _inputs(self, embedded: Tensor, rows: Tensor) -> Tensor:
         embedded = F.dropout(embedded, self.dropout_in, self.training)
         return torch.cat([embedded, rows.unsqueeze(1).expand(-1, embedded.shape[1], -1)], -1)
-
-    def _token_nll(self, states: Tensor, targets: Tensor) -> Tensor:
-        """(N,): the cross-entropy of N target tokens; in chunks where no gradient needs the logits."""
-        if torch.is_grad_enabled():
-            return F.cross_entropy(self.output(states), targets, reduction="none")
-        chunks = zip(torch.split(states, EVALUATION_CHUNK), torch.split(targets, EVALUATION_CHUNK), strict=True)
-        return torch.cat([F.cross_entropy(self.output(s), t, reduction="none") for s, t in chunks])
 
     @staticmethod
     def _repeat(rows: Tensor, samples: int) -> Tensor:
