@@ -596,7 +596,7 @@ def test_a_monte_carlo_kl_below_minus_one_nat(corpus, shift, stops):
     assert origin == "from: 'vae' (kl_term): E[log q - log p] cannot be negative, so one of the densities is wrong"
 
 
-def test_a_diverging_update_names_the_plugin_that_asked_for_it(corpus):
+def test_a_diverging_update_of_a_session_is_not_applied(corpus):
     class Inner(Plugin):
         @hookimpl
         def before_step(self, session):

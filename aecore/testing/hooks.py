@@ -1,0 +1,218 @@
+"""Checks of the hooks: that they are called, that they matter, and the shapes and values of what they return."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aecore.batch import END, PAD, START, Batch
+from aecore.composition import reaches
+from aecore.model import Model
+from aecore.step import Step
+from aecore.streams import stream
+from aecore.testing.lab import (
+    batch_of,
+    build,
+    difference,
+    gradient_norm,
+    largest,
+    mixed,
+    separate_noise,
+    step_on,
+    training,
+    values_of,
+    whole_run,
+)
+from aecore.testing.registry import Case, implements, named, promise
+from aecore.testing.subject import Subject
+
+#: What makes a hook that exists go unheard.
+LIKELY = {
+    "critic_loss": "likely: `critic` is None, or no parameter has the role critic",
+    "kl_penalty": "likely: the objective never asks for step.charged_kl",
+    "beta_schedule": "likely: the objective never asks for step.beta",
+    "kl_term": "likely: the objective never asks for step.charged_kl",
+    "prior_logprob": "likely: the manifest says prior = 'samples'",
+}
+
+
+@promise()
+def check_hooks_are_called(case: Case) -> None:
+    """Every hook of the manifest is called in training, evaluation or generation."""
+    subject = case.subject
+    run = whole_run(subject)
+    heard = {call.hook for call in run.heard if call.plugin == subject.name}
+    ran = f"ran: {len(run.trainer.rows)} steps with validation and test, then generation from the prior"
+    for hook in subject.manifest.hooks:
+        hint = LIKELY.get(hook, "likely: another hook of the plugin bypasses it")
+        case.require(hook in heard, f"{hook} is declared but was never called", ran, hint)
+
+
+@promise(named)
+def check_plugin_has_an_effect(case: Case) -> None:
+    """Without the plugin, the loss or the gradient of some step is another."""
+    # a floor under the divergence shows only near 0, a ceiling only far from it
+    apart = any(_with_and_without(case.subject, spread) for spread in (True, False))
+    compared = "compared: loss and gradient norm of 5 joint steps from each of 2 initialisations, same noise"
+    case.require(apart, "training is the same without it", compared, "likely: its hooks return what they were given")
+
+
+def _with_and_without(subject: Subject, spread: bool) -> str:
+    rows = []
+    for one in (subject, Subject.defaults()):
+        with separate_noise(), training(one, spread=spread, dropout=0.0) as trainer:
+            while not (trainer.state.joint and trainer.state.step == 5):
+                trainer.advance()
+        rows.append([row for row in trainer.rows if row["stage"] == "joint"])
+    return difference(rows[0], rows[1], ("loss", "grad_norm"), 1e-5)
+
+
+@promise(owes=4)
+def check_shapes(case: Case) -> None:
+    """Values have their shapes and are finite for 1 and 7 sentences of mixed lengths, with 1 and 3 samples."""
+    model = build(case.subject)
+    for sentences, samples in product((1, 7), (1, 3)):
+        step = step_on(model, batch_of(sentences), samples)
+        where = f"in: a batch of {sentences} sentences with {samples} samples"
+        for name, value in _values_at(step, model.samples).items():
+            wide = value.dtype in (torch.float32, torch.float64)
+            case.require(wide, f"{name} is {value.dtype}; float32 or better was due", where)
+            case.require(bool(torch.isfinite(value).all()), f"{name} is not finite", where)
+        drawn = 1 if model.level["posterior"] == "point" else samples
+        due = (sentences, drawn)
+        case.require(step.rec.shape == due, f"rec has the shape {tuple(step.rec.shape)}; {due} was due", where)
+
+
+def _values_at(step: Step, wanted: int) -> dict[str, Tensor]:
+    """Losses of training are asked for only where there are as many samples as the plugin wants."""
+    if step.samples < wanted:
+        return {"z": step.sample.z, "kl": step.kl, "rec": step.rec}
+    values = values_of(step)
+    for call in step.model.hooks.each("critic_loss"):
+        values["critic_loss"] = call.tensor(call(step=step.detached()), ())
+    return values
+
+
+@promise(implements("posterior_sample"))
+def check_posterior_needs_no_batch(case: Case) -> None:
+    """posterior_sample works on features alone, as pseudo-inputs have nothing else."""
+    model = build(case.subject)
+    sample = model.posterior_sample(torch.randn(5, model.sizes.hidden), 2, None)
+    case.require(bool(torch.isfinite(sample.z).all()), "z is not finite where batch is None")
+
+
+@promise(implements("prior_logprob", "decoder_condition"))
+def check_leading_axes(case: Case) -> None:
+    """prior_logprob and decoder_condition take any leading axes, and give each point the same value under all of them."""
+    model, owners = build(case.subject), case.subject.manifest.hooks
+    z = model.prior_sample(12)
+    for hook, function in (("prior_logprob", model.prior_logprob), ("decoder_condition", model.condition)):
+        if hook not in owners or (hook == "prior_logprob" and model.level["prior"] == "samples"):
+            continue
+        flat = function(z)
+        for shape in ((3, 4), (2, 3, 2), (12, 1)):
+            value = function(z.view(*shape, -1)).reshape(flat.shape)
+            apart = largest(value, flat)
+            line = f"largest difference between shapes (12, D) and ({', '.join(map(str, shape))}, D): {apart:.3g}"
+            case.require(apart < 1e-4, f"{hook} depends on the leading axes of z", line, "likely: a mean or sum over points")
+        alone = function(z[0])
+        case.require(torch.allclose(alone, flat[0], atol=1e-4), f"{hook} gives one point another value alone")
+
+
+@promise()
+def check_padding_changes_nothing(case: Case) -> None:
+    """Further columns of pads leave every value of every sentence as it was."""
+    model, batch = build(case.subject, dropout=0.0), batch_of(7)
+    wider = Batch(F.pad(batch.tokens, (0, 5), value=PAD), batch.lengths, batch.index)
+    one, other = (_noise_fixed(model, it) for it in (batch, wider))
+    for name, value in one.items():
+        apart = largest(value, other[name])
+        lines = (f"largest difference: {apart:.3g}", f"seen: widths {batch.tokens.shape[1]} and {wider.tokens.shape[1]}")
+        likely = "likely: a sum or mean over batch.tokens without batch.mask"
+        case.require(_close(value, other[name]), f"{name} changes when pads are added", *lines, likely)
+
+
+def _noise_fixed(model: Model, batch: Batch) -> dict[str, Tensor]:
+    with stream("fixed"), separate_noise():
+        values = values_of(step_on(model, batch))
+    return {name: value.detach() for name, value in values.items()}
+
+
+def _close(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+@promise(implements("posterior_sample", "kl_term"))
+def check_sentences_do_not_couple(case: Case) -> None:
+    """What a sentence gets from posterior_sample, and a divergence per sentence, does not depend on its neighbours."""
+    model = build(case.subject, dropout=0.0)
+    one, other = (_noise_fixed(model, batch_of(rows)) for rows in ((4, 1, 2, 3, 5), (4, 8, 9, 10, 12)))
+    names = {"z", "mean", "log_prob"} if "posterior_sample" in case.subject.manifest.hooks else {"z"}
+    if reaches("kl", model.level["kl"], "sentence"):
+        names.add("kl")
+    for name in sorted(names & set(one)):
+        line = f"largest difference: {largest(one[name][0], other[name][0]):.3g}"
+        likely = "likely: a mean or a normalisation over the batch"
+        ok = _close(one[name][0], other[name][0])
+        case.require(ok, f"{name} of a sentence depends on the other sentences of its batch", line, likely)
+
+
+@promise(implements("corrupt_input"))
+def check_corrupted_input_is_a_batch(case: Case) -> None:
+    """corrupt_input returns the same sentences in order, well formed, and leaves the batch that it was given alone."""
+    model, batch = build(case.subject), batch_of(7)
+    before = batch.tokens.clone()
+    for _ in range(4):
+        found = model.corrupt_input(batch)
+        case.require(torch.equal(batch.tokens, before), "corrupt_input writes into the batch that it was given")
+        case.require(torch.equal(found.index, batch.index), "corrupt_input changes the index or the order of sentences")
+        for row, length in zip(found.tokens, found.lengths.tolist(), strict=True):
+            ids = row.tolist()
+            inside = length >= 1 and len(ids) > length and PAD not in ids[: length + 1]
+            whole = inside and ids[0] == START and ids[length] == END and set(ids[length + 1 :]) <= {PAD}
+            lines = (f"came: {ids}, length {length}", f"due: {START} words {END}, then {PAD}; length counts words and {END}")
+            case.require(whole, "corrupt_input returns a malformed sentence", *lines)
+
+
+@promise(implements("posterior_sample", "kl_term", "prior_logprob"))
+def check_levels_are_true(case: Case) -> None:
+    """posterior, kl and prior are at the levels that the manifest states."""
+    model = build(case.subject)
+    step, stated = step_on(model, batch_of(5), max(3, model.samples)), case.subject.manifest.provides.stated()
+    if "posterior" in stated:
+        _require_posterior(case, step, str(stated["posterior"]))
+    if "latent" in stated:
+        radius = step.sample.z.norm(dim=-1)
+        inside = {"sphere": (radius - 1).abs() < 1e-3, "ball": radius <= 1}.get(str(stated["latent"]), radius >= 0)
+        line = f"norms of z: {float(radius.min()):.4f} to {float(radius.max()):.4f}"
+        case.require(bool(inside.all()), f"latent is '{stated['latent']}', but z lies outside", line)
+    if stated.get("kl") == "dimension":
+        came = f"came: {tuple(step.kl.shape)}, D = {model.sizes.latent}"
+        case.require(step.kl.shape[1] == model.sizes.latent, "kl is 'dimension', but has another number of groups", came)
+    if stated.get("prior") == "standard":
+        z = 2 * torch.randn(50, model.sizes.latent)
+        due = -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
+        line = f"largest difference from log N(0, I): {largest(model.prior_logprob(z), due):.3g}"
+        case.require(torch.allclose(model.prior_logprob(z), due, atol=1e-3), "prior is 'standard', but is no N(0, I)", line)
+    case.require(bool(stated), "provides states nothing")
+
+
+def _require_posterior(case: Case, step: Step, level: str) -> None:
+    sample = step.sample
+    if level == "gaussian":
+        normal = sample.distribution
+        has = hasattr(normal, "mean") and hasattr(normal, "stddev")
+        case.require(has, "posterior is 'gaussian', but its distribution has no mean and stddev")
+    if level == "sampled":
+        due = "due: 'density' or better, so that the density is used and checked"
+        case.require(sample.log_prob is None, "posterior is 'sampled', but its sample has a density", due)
+    if level in ("none", "point"):
+        again = step.model.posterior_sample(step.features, step.samples, step.batch)
+        case.require(torch.equal(again.z, sample.z), f"posterior is '{level}', but two draws differ")
+    else:
+        moved = gradient_norm(mixed(sample.z), [step.features]) > 0
+        case.require(moved, f"posterior is '{level}', but z has no gradient in the features", "likely: sample() for rsample()")

@@ -1,0 +1,321 @@
+"""The laboratory: a tiny corpus and tiny models in which every quantity is far from 0, from a clip and from a bound."""
+
+from __future__ import annotations
+
+import math
+import random
+import tempfile
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from aecore.batch import Batch
+from aecore.composition import reaches
+from aecore.data.corpus import Corpus, Split
+from aecore.data.vocabulary import Vocabulary
+from aecore.dispatch import Call
+from aecore.evaluation.likelihood import evaluating
+from aecore.generation.decode import decode
+from aecore.generation.strategy import Strategy
+from aecore.model import Model
+from aecore.plugin import ROLES
+from aecore.runs.config import RunConfig
+from aecore.runs.folder import RunFolder
+from aecore.step import Step
+from aecore.streams import stream
+from aecore.testing.subject import Subject
+from aecore.training.progress import Silent
+from aecore.training.trainer import Trainer
+
+#: V = 40 with the four markers; E, H and D of the tiny model.
+WORDS = tuple(f"w{number:02d}" for number in range(36))
+EMBEDDING, HIDDEN, LATENT = 8, 12, 4
+#: Initial weights are near 0, where every posterior is the prior and nothing shows. Scaled up to this deviation, the default
+#: posterior's KL is about 5 nats, 0.01 to 10 in a dimension: on both sides of the usual floors, ceilings and set points.
+SPREAD = 1.2
+#: Steps of a stage, at most: past the end of an epoch, which has three.
+STAGE_STEPS = 4
+
+
+@contextmanager
+def laboratory(name: str) -> Iterator[None]:
+    """One thread, a random stream of its own and no warnings; everything is given back as it was found."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with stream("conformance", name), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+@cache
+def corpus() -> Corpus:
+    """21, 6 and 6 sentences of 1 to 10 words; three batches an epoch, the last one smaller."""
+    texts = {name: _sentences(name, n) for name, n in (("train", 21), ("valid", 6), ("test", 6))}
+    vocabulary = Vocabulary.build([*texts["train"], " ".join(WORDS)])
+    train, valid, test = (Split.of(name, sentences, vocabulary) for name, sentences in texts.items())
+    return Corpus(train, valid, test, vocabulary)
+
+
+def _sentences(name: str, n: int) -> list[str]:
+    draw = random.Random(name)
+    return [" ".join(draw.choices(WORDS, k=1 + 3 * number % 10)) for number in range(n)]
+
+
+def batch_of(sentences: int | Iterable[int]) -> Batch:
+    """The first so many training sentences, or those of these numbers; their lengths are mixed."""
+    numbers = range(sentences) if isinstance(sentences, int) else sentences
+    return corpus().train.batch(torch.tensor(list(numbers)))
+
+
+def run_config(subject: Subject, seed: int = 0, latent: int = LATENT, dropout: float = 0.5) -> RunConfig:
+    """Two epochs with AdamW, at a rate that moves the weights visibly; the last weights are kept."""
+    sizes = {"sizes": "toy", "embedding": EMBEDDING, "hidden": HIDDEN, "latent": latent}
+    train = {"seed": seed, "epochs": 2, "batch_size": 8, "lr": 0.01, "log_every": 1, "select": "last", "device": "cpu"}
+    tables = {
+        "model": {**sizes, "dropout_in": dropout, "dropout_out": dropout},
+        "train": {**train, "threads": 1},
+        "evaluate": {"batch_size": 4},
+        "plugins": {} if subject.is_default else {subject.name: dict(subject.settings)},
+    }
+    return RunConfig.model_validate(tables)
+
+
+def build(subject: Subject, *companions: Subject, spread: bool = True, **config: Any) -> Model:
+    """A tiny model, in training mode; ``config`` is for `run_config`."""
+    assembly = subject.assembly(*companions)
+    model = assembly.build(run_config(subject, **config), len(corpus().vocabulary), torch.device("cpu"))
+    if spread:
+        _spread(model)
+    return model.train()
+
+
+def _spread(model: Model) -> None:
+    """Scale what is nearly 0 up, so that posteriors differ from the prior and from one another."""
+    with torch.no_grad():
+        for parameter in model.params("encoder", "decoder"):
+            size = float(parameter.std()) if parameter.numel() > 1 else 0.0
+            if 0 < size < SPREAD:
+                parameter.mul_(SPREAD / size)
+
+
+class _Rows(Silent):
+    """Keeps the lines of metrics.jsonl that tell of a single step."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, Any]] = []
+
+    def row(self, row: Mapping[str, object]) -> None:
+        if row.get("span") == "window":
+            self.rows.append({key: value for key, value in row.items() if key != "tokens_per_s"})
+
+
+class TinyTrainer(Trainer):
+    """The trainer with short stages, and checkpoints only where `save` asks for one.
+
+    Attributes:
+        rows: the scalars of each step.
+        staged: the roles that stages trained.
+    """
+
+    def __init__(self, model: Model, config: RunConfig, folder: RunFolder) -> None:
+        self.listener = _Rows()
+        self.staged: set[str] = set()
+        super().__init__(model, corpus(), config, folder, self.listener)
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One mapping a step."""
+        return self.listener.rows
+
+    def _ask_for_stages(self) -> None:
+        super()._ask_for_stages()
+        self._stages = [
+            replace(stage, steps=min(stage.total_steps(self.steps_per_epoch), STAGE_STEPS), epochs=None)
+            for stage in self._stages
+        ]
+        self.staged = {role for stage in self._stages for role in stage.trains}
+
+    def checkpoint(self) -> None:
+        """Nothing: writing takes longer than the steps."""
+
+    def save(self) -> None:
+        """The checkpoint that a kill leaves behind."""
+        super().checkpoint()
+
+    def to_the_end(self) -> TinyTrainer:
+        """Every unit of work that is left."""
+        while self.advance():
+            pass
+        return self
+
+    def to_the_joint_phase(self) -> TinyTrainer:
+        """Every stage."""
+        while not self.state.joint:
+            self.advance()
+        return self
+
+
+@contextmanager
+def training(subject: Subject, *, spread: bool = True, **config: Any) -> Iterator[TinyTrainer]:
+    """A trainer that stands before its first step, its run folder a temporary one."""
+    with tempfile.TemporaryDirectory(prefix="aecore-check-") as path:
+        model = build(subject, spread=spread, **config)
+        trainer = TinyTrainer(model, run_config(subject, **config), RunFolder(Path(path)))
+        trainer.start()
+        yield trainer
+
+
+def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
+    """What a new process does after a kill: build everything again and go on from the checkpoint."""
+    again = TinyTrainer(build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder)
+    again.restore()
+    return again
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One call of one plugin's hook, and whether torch was seeded inside it."""
+
+    plugin: str
+    hook: str
+    place: str
+    seeded: bool
+
+
+@contextmanager
+def listening() -> Iterator[list[Heard]]:
+    """Hear every call of every hook inside the block."""
+    calls: list[Heard] = []
+    original = Call.__call__
+
+    def heard(self: Call, **offered: Any) -> Any:
+        before = torch.default_generator.initial_seed()
+        value = original(self, **offered)
+        seeded = torch.default_generator.initial_seed() != before
+        calls.append(Heard(self.plugin, self.hook.name, self.place, seeded))
+        return value
+
+    with patch.object(Call, "__call__", heard):
+        yield calls
+
+
+@contextmanager
+def separate_noise() -> Iterator[None]:
+    """Give each hook a stream of its own inside each step, so that what one draws does not shift the noise of the next."""
+    original = Call.__call__
+
+    def separate(self: Call, **offered: Any) -> Any:
+        with stream("separate", self.hook.name, torch.default_generator.initial_seed()):
+            return original(self, **offered)
+
+    with patch.object(Call, "__call__", separate):
+        yield
+
+
+def mixed(values: Tensor) -> Tensor:
+    """A random combination, 0-d: sums and norms may be constant where their parts are not."""
+    return (values * torch.randn_like(values)).sum()
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run from start to end: the parameters before it, the calls that were heard, and the file of weights."""
+
+    trainer: TinyTrainer
+    before: Mapping[str, Tensor]
+    heard: list[Heard]
+    weights: bytes
+
+
+@lru_cache(maxsize=2)
+def whole_run(subject: Subject) -> Run:
+    """A run with seed 0, then generation from the prior, made once for all checks that only look at it."""
+    with listening() as heard, training(subject) as trainer:
+        before = snapshot(trainer.model)
+        weights = trainer.to_the_end().folder.weights.read_bytes()
+        _generate(trainer.model)
+    return Run(trainer, before, heard, weights)
+
+
+def _generate(model: Model) -> None:
+    with stream("generate"), evaluating(model):
+        z = model.prior_sample(2)
+        if reaches("prior", model.level["prior"], "density"):
+            model.prior_logprob(z)
+        decode(model, corpus().vocabulary, z, Strategy(max_length=3))
+
+
+def step_on(model: Model, batch: Batch, samples: int | None = None, **known: Any) -> Step:
+    """A training step with beta 1 on features that are not corrupted."""
+    features = model.features(batch)
+    count = model.samples if samples is None else samples
+    known = {"features": features, "training": True, **known}
+    return Step(model, batch, samples=count, schedule=lambda kl: kl.new_ones(()), **known)
+
+
+def values_of(step: Step) -> dict[str, Tensor]:
+    """What hooks make of a step, by the name of the quantity; (B, ...) each."""
+    model, sample = step.model, step.sample
+    values = {"z": sample.z, "mean": sample.mean}
+    if sample.log_prob is not None:
+        values["log_prob"] = sample.log_prob
+    values |= {"condition": step.condition, "rec": step.rec, "kl": step.kl, "charged_kl": step.charged_kl}
+    values["objective"] = model.objective(step)
+    for call in model.hooks.each("extra_loss"):
+        values[f"extra_loss of {call.plugin}"] = call.tensor(call(step=step), (len(step.batch),))
+    return values
+
+
+def snapshot(model: Model, *roles: str) -> dict[str, Tensor]:
+    """A copy of the parameters of these roles, of all of them unless named."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_params(*(roles or ROLES))}
+
+
+def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
+    """``name, largest change x`` for every tensor that is not bit-identical."""
+    return [
+        f"{name}, largest change {largest(after[name], value):.3g}"
+        for name, value in before.items()
+        if not torch.equal(after[name], value)
+    ]
+
+
+def largest(one: Tensor, other: Tensor) -> float:
+    """The largest difference between two tensors; 0 between empty ones."""
+    return float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
+
+
+def shown(lines: list[str], most: int = 3) -> str:
+    """The first few of them, and how many more there are."""
+    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
+
+
+def difference(one: list[dict[str, Any]], other: list[dict[str, Any]], keys: Iterable[str] = (), relative: float = 0.0) -> str:
+    """The first scalar in which two runs differ by more than ``relative``, as ``joint step 2, loss: 3.1 and 3.2``; else ""."""
+    for left, right in zip(one, other, strict=True):
+        for key in keys or sorted({*left, *right}):
+            a, b = left.get(key), right.get(key)
+            apart = a != b if isinstance(a, str) or a is None or b is None else abs(a - b) > relative * max(abs(a), abs(b))
+            if apart:
+                return f"{left['stage']} step {left['step']}, {key}: {a!r} and {b!r}"
+    return ""
+
+
+def gradient_norm(value: Tensor, parameters: Iterable[Tensor]) -> float:
+    """The norm of the gradient of a scalar in the parameters; 0 where no graph connects them."""
+    found = list(parameters)
+    if not (value.requires_grad and found):
+        return 0.0
+    gradients = torch.autograd.grad(value, found, materialize_grads=True, retain_graph=True)
+    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))

@@ -1,0 +1,197 @@
+"""What a check is: a promise with a name, the plugins it applies to, and the evidence that it must have gathered."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from typing import NoReturn
+
+from aecore.composition import reaches
+from aecore.errors import AecoreError
+from aecore.testing.lab import laboratory
+from aecore.testing.measures import MEASURES
+from aecore.testing.subject import Subject
+
+#: Why a check does not apply to a plugin, as the end of "not applicable: ..."; empty where it applies.
+Condition = Callable[[Subject], str]
+
+
+class CheckFailure(AecoreError):
+    """A promise that a plugin does not keep; ``plugin`` and ``check`` say which."""
+
+    exit_code = 1
+
+    def __init__(self, what: str, *evidence: str, plugin: str, check: str) -> None:
+        super().__init__(what, *evidence)
+        self.plugin = plugin
+        self.check = check
+
+
+class NotApplicable(AecoreError):
+    """A check was called on a plugin that does not make the promise."""
+
+    exit_code = 1
+
+
+class Case:
+    """One check on one plugin: it counts what was verified, so that a check which looked at nothing fails."""
+
+    def __init__(self, subject: Subject, check: str) -> None:
+        self.subject = subject
+        self.check = check
+        self.verified = 0
+
+    def require(self, ok: bool, what: str, *evidence: str) -> None:
+        """Count one verification.
+
+        Raises:
+            CheckFailure: when ``ok`` is false: what is wrong, then the evidence and the way out.
+        """
+        self.verified += 1
+        if not ok:
+            self.fail(what, *evidence)
+
+    def fail(self, what: str, *evidence: str) -> NoReturn:
+        """Raise the failure, with the plugin, the check, and how to state an exception."""
+        name, source = self.subject.name, self.subject.source
+        who = f"'{name}' ({source})" if source else f"'{name}'"
+        way_out = f'or, if the method is so: [{name}.exceptions] {self.check} = "why", in plugin.toml'
+        raise CheckFailure(f"{who} fails {self.check}: {what}", *evidence, way_out, plugin=name, check=self.check)
+
+
+@dataclass(frozen=True)
+class Check:
+    """A promise.
+
+    Attributes:
+        name: ``check_...``.
+        promise: the first line of its docstring.
+        conditions: all must hold for the check to apply; they read manifests and levels, never results.
+        owes: the verifications that the check must have made, at least.
+    """
+
+    name: str
+    promise: str
+    conditions: tuple[Condition, ...]
+    owes: int
+    body: Callable[[Case], None]
+
+    def not_applicable(self, subject: Subject) -> str:
+        """Why the plugin does not make this promise; empty where it does."""
+        return next((reason for condition in self.conditions if (reason := condition(subject))), "")
+
+    def __call__(self, subject: Subject) -> None:
+        """Hold the plugin to the promise, on one thread and in a random stream of its own.
+
+        Raises:
+            NotApplicable: when it does not make the promise.
+            CheckFailure: when it breaks it, or too little was verified to tell.
+        """
+        if reason := self.not_applicable(subject):
+            raise NotApplicable(f"{self.name} does not apply to '{subject.name}': {reason}")
+        case = Case(subject, self.name)
+        with laboratory(self.name):
+            _run(self.body, case)
+        if case.verified < self.owes:
+            seen = "nothing" if case.verified == 0 else f"{case.verified} of {self.owes} things"
+            case.fail(f"the check verified {seen}", "likely: a hook is declared, but what it gives is empty or never used")
+
+
+def _run(body: Callable[[Case], None], case: Case) -> None:
+    """Turn whatever the plugin makes the core raise into a failure of this check."""
+    try:
+        body(case)
+    except CheckFailure:
+        raise
+    except AecoreError as error:
+        case.fail(error.what, *error.evidence)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"at: {'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}"
+        try:
+            case.fail(f"{type(error).__name__}: {error}", place)
+        except CheckFailure as failure:
+            raise failure from error
+
+
+#: Every check by name.
+CHECKS: dict[str, Check] = {}
+
+
+def promise(*conditions: Condition, owes: int = 1) -> Callable[[Callable[[Case], None]], Callable[[Subject], None]]:
+    """Register a check; what is decorated becomes a function of a `Subject`."""
+
+    def register(body: Callable[[Case], None]) -> Callable[[Subject], None]:
+        name = body.__name__
+        check = CHECKS[name] = Check(name, (body.__doc__ or "").partition("\n")[0], conditions, owes, body)
+
+        @wraps(body)
+        def run(subject: Subject) -> None:
+            check(subject)
+
+        return run
+
+    return register
+
+
+# Conditions
+
+
+def implements(*hooks: str) -> Condition:
+    """The plugin has one of these hooks."""
+
+    def condition(subject: Subject) -> str:
+        return "" if set(hooks) & set(subject.manifest.hooks) else f"it does not implement {_either(hooks)}"
+
+    return condition
+
+
+def at_least(word: str, least: str) -> Condition:
+    """The composition reaches a level of ``word``."""
+
+    def condition(subject: Subject) -> str:
+        level = subject.level.get(word)
+        return "" if reaches(word, level, least) else f"its {word} is '{level}', not '{least}'"
+
+    return condition
+
+
+def estimated(*estimators: str) -> Condition:
+    """The divergence is estimated in one of these ways."""
+
+    def condition(subject: Subject) -> str:
+        found = str(subject.level.get("kl_estimator"))
+        return "" if found in estimators else f"its divergence is '{found}', not {_either(estimators)}"
+
+    return condition
+
+
+def has_role(*roles: str) -> Condition:
+    """The plugin has parameters of one of these roles."""
+
+    def condition(subject: Subject) -> str:
+        return "" if set(roles) & set(subject.cls.roles.values()) else f"it has no parameters of role {_either(roles)}"
+
+    return condition
+
+
+def measured(subject: Subject) -> str:
+    """The kit can integrate over the latent space."""
+    space = space_of(subject)
+    return "" if space in MEASURES else f"there is no measure for the latent space '{space}' yet"
+
+
+def space_of(subject: Subject) -> str:
+    """The latent space, Euclidean where nothing is said."""
+    return str(subject.level.get("latent", "euclidean"))
+
+
+def named(subject: Subject) -> str:
+    """The plugin is not the defaults."""
+    return "the defaults are part of every composition" if subject.is_default else ""
+
+
+def _either(names: Iterable[str]) -> str:
+    return " or ".join(names)
