@@ -34,17 +34,19 @@ def train(
     epochs: int | None = None,
     max_steps: int | None = None,
     device: str | None = None,
+    registries: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Run:
     """Train the autoencoder with these plugins, and return the run with its selected weights.
 
     Args:
         plugins: names, in the order in which chains apply; none trains the plain VAE.
-        data: ``toy``, or a folder with train.txt, valid.txt and test.txt; ``SPEC[:20%]`` takes the head of the training split.
+        data: ``toy``, or a folder with train, valid and test as .txt or .jsonl; ``SPEC[:20%]`` takes the head of train.
         settings: ``{"controlvae.target_kl": 5, "train.lr": 0.5}``.
         config: a config.toml to start from; arguments win over it.
         out: the run folder; ``runs/<time>-<plugins>`` by default.
         overwrite: replace the run that is there.
+        registries: files that list further plugins, for the error that names a missing one.
 
     Raises:
         AecoreError: for anything that the caller can mend; nothing is written before the input has been checked.
@@ -54,18 +56,22 @@ def train(
         "train": {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device},
     }
     wanted = build_config(Path(config) if config is not None else None, flags, settings or {}, plugins)
-    with opened(wanted, out, overwrite, progress) as trainer:
+    with opened(wanted, out, overwrite, progress, registries) as trainer:
         trainer.run()
     return Run.load(trainer.folder.path, trainer.config.train.device)
 
 
 @contextmanager
 def opened(
-    config: RunConfig, out: str | Path | None = None, overwrite: bool = False, progress: Progress | None = None
+    config: RunConfig,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    registries: Sequence[str | Path] = (),
 ) -> Iterator[Trainer]:
     """A trainer that has started a new run, its folder locked and torch's threads set while the block lasts."""
     listener = progress or Silent()
-    assembly = assemble(config.plugins, Catalogue.discover())
+    assembly = assemble(config.plugins, Catalogue.discover(registries))
     folder = RunFolder(Path(out) if out is not None else _default_folder(assembly.composition.label))
     folder.check_free(overwrite)
     device = resolve_device(config.train.device)
@@ -156,7 +162,8 @@ def _extend(trainer: Trainer, old: RunConfig) -> None:
 
 
 def _load_corpus(config: RunConfig, progress: Progress, vocabulary: Any = None) -> Corpus:
-    corpus = load_corpus(config.data.spec, config.data.max_length, vocabulary)
+    data = config.data
+    corpus = load_corpus(data.spec, data.max_length, vocabulary, data.recipe, progress.note)
     for report in corpus.reports:
         for line in report.lines():
             progress.note(line)

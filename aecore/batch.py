@@ -18,11 +18,15 @@ class Batch:
         tokens: (B, T+1) int64, rows padded with ``PAD`` on the right.
         lengths: (B,) int64, the targets of each row: its words and ``</s>``.
         index: (B,) int64, the number of each sentence in its split.
+        labels: (B,) int64, the number of each sentence's label in ``Corpus.labels``; None where the corpus has none.
+        target: what each sentence is to become, row by row, with a T of its own; None where the corpus is no pairs.
     """
 
     tokens: Tensor
     lengths: Tensor
     index: Tensor
+    labels: Tensor | None = None
+    target: Batch | None = None
 
     def __len__(self) -> int:
         return int(self.tokens.shape[0])
@@ -47,8 +51,20 @@ class Batch:
         """The sentences of ``selection``, as a batch padded to the longest of them."""
         lengths = self.lengths[selection]
         width = int(lengths.max()) + 1
-        return Batch(self.tokens[selection, :width], lengths, self.index[selection])
+        return Batch(
+            self.tokens[selection, :width],
+            lengths,
+            self.index[selection],
+            None if self.labels is None else self.labels[selection],
+            None if self.target is None else self.target.rows(selection),
+        )
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(self.tokens.to(device), self.lengths.to(device), self.index.to(device))
+        return Batch(
+            self.tokens.to(device),
+            self.lengths.to(device),
+            self.index.to(device),
+            None if self.labels is None else self.labels.to(device),
+            None if self.target is None else self.target.to(device),
+        )

@@ -4,27 +4,24 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-import re
-import tomllib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aecore.composition import DEFAULTS, Part
 from aecore.errors import AecoreError, CompositionError, closest
 from aecore.hookspec import API, HOOKS
-from aecore.manifest import Manifest, ManifestError, Paper, read_manifest, validation_lines
+from aecore.manifest import Manifest, ManifestError, read_manifest
+from aecore.names import RESERVED, check_name, normalise
+from aecore.registries import Listing, Registries, read_registry, registry_path
 
 if TYPE_CHECKING:
     from aecore.plugin import Plugin
 
 GROUP = "aecore.plugins"
-#: The sections of config.toml, which settings address as plugins are.
-RESERVED = ("data", "model", "train", "evaluate", "plugins", "versions")
 Status = Literal["ok", "broken", "duplicate", "incompatible"]
 
 
@@ -46,79 +43,28 @@ class Entry:
         return f"{self.distribution} {self.version}".strip()
 
 
-class Listing(BaseModel):
-    """A plugin that registry.toml knows, whether or not it is installed."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    distribution: str
-    install: str
-    summary: str
-    hooks: tuple[str, ...] = ()
-    paper: Paper | None = None
-
-
-class _Registry(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    plugins: dict[str, Listing] = Field(default_factory=dict)
-
-
-def normalise(name: str) -> str:
-    """Plugin names are ``[a-z][a-z0-9_]*``; a dash is read as an underscore everywhere."""
-    return name.strip().replace("-", "_")
-
-
-def check_name(name: str) -> None:
-    """Refuse a name that settings could not reach as ``--set NAME.KEY=VALUE``.
-
-    Raises:
-        ManifestError: for a name that is not ``[a-z][a-z0-9_]*``, or that a section of config.toml has.
-    """
-    if not re.fullmatch("[a-z][a-z0-9_]*", name):
-        raise ManifestError(f"'{name}' is no name for a plugin", "due: [a-z][a-z0-9_]*")
-    if name in RESERVED:
-        raise ManifestError(f"'{name}' is a section of config.toml, so no plugin can have the name")
-
-
-def registry_path() -> Path:
-    """registry.toml beside the source tree, else in the installed package."""
-    package = Path(__file__).parent
-    beside = package.parent / "registry.toml"
-    return beside if (package.parent / "pyproject.toml").is_file() and beside.is_file() else package / "registry.toml"
-
-
-def read_registry(path: Path) -> dict[str, Listing]:
-    """The plugins that the file lists, by name; none where there is no file.
-
-    Raises:
-        ManifestError: for a file that is no TOML or breaks the schema.
-    """
-    if not path.is_file():
-        return {}
-    try:
-        return _Registry.model_validate({"plugins": tomllib.loads(path.read_text(encoding="utf-8"))}).plugins
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ManifestError("the registry cannot be read", f"file: {path}", f"reason: {error}") from error
-    except ValidationError as error:
-        raise ManifestError("the registry is not valid", f"file: {path}", *validation_lines(error)) from error
-
-
 class Catalogue:
-    """Installed plugins by name, and the registry of known ones."""
+    """Installed plugins by name, and the registries' known ones."""
 
-    def __init__(self, entries: dict[str, Entry], known: dict[str, Listing]) -> None:
+    def __init__(self, entries: dict[str, Entry], known: Mapping[str, Listing], registries: Registries | None = None) -> None:
         self.entries = entries
         self.known = known
+        self.registries = registries or Registries(known)
 
     @classmethod
-    def discover(cls) -> Catalogue:
-        """Read the entry points of the group ``aecore.plugins`` and the manifests beside them, importing none."""
+    def discover(cls, registries: Iterable[str | Path] = ()) -> Catalogue:
+        """Read the entry points of the group ``aecore.plugins`` and the manifests beside them, importing none.
+
+        Args:
+            registries: files that list further plugins; what is wrong with one is kept in ``registries.problems``.
+        """
         found: dict[str, list[EntryPoint]] = {}
-        for point in entry_points(group=GROUP):
+        points, broken = _entry_points()
+        for point in points:
             found.setdefault(normalise(point.name), []).append(point)
-        entries = {name: _examine(name, points) for name, points in sorted(found.items())}
-        return cls(entries, read_registry(registry_path()))
+        entries = {name: _examine(name, points) for name, points in found.items()}
+        read = Registries.read(registry_path(), registries)
+        return cls(dict(sorted({**broken, **entries}.items())), read.listings, read)
 
     @cached_property
     def defaults(self) -> Part:
@@ -144,13 +90,16 @@ class Catalogue:
         installed = [known for known in self.entries if known != DEFAULTS]
         lines = [f"installed: {', '.join(installed) or 'none'}"]
         if name in self.known:
+            lines += self.registries.warnings_about(name)
             return [f"the plugin '{name}' is not installed", *lines, f"try: {self.known[name].install}"]
         lines = [f"no plugin is called '{name}'.{closest(name, [*self.entries, *self.known])}", *lines]
         absent = [known for known in self.known if known not in self.entries]
         if absent:
             more = f" and {len(absent) - 1} more are" if len(absent) > 1 else " is"
-            lines.append(f"'{absent[0]}'{more} in registry.toml but not installed: {self.known[absent[0]].install}")
-        return [*lines, "see: aecore plugins list"]
+            file = self.registries.origins.get(absent[0], registry_path()).name
+            lines.append(f"'{absent[0]}'{more} in {file} but not installed: {self.known[absent[0]].install}")
+        unread = [line for problem in self.registries.problems for line in str(problem).splitlines()]
+        return [*lines, *unread, "see: aecore plugins list"]
 
     def part(self, name: str) -> Part:
         """The entry as composition sees it."""
@@ -191,10 +140,35 @@ class Catalogue:
         return found
 
 
+def _entry_points() -> tuple[list[EntryPoint], dict[str, Entry]]:
+    """The group's entry points, and an entry for each distribution whose own cannot be parsed."""
+    try:
+        return list(entry_points(group=GROUP)), {}
+    except Exception:  # one malformed file anywhere; look at each distribution by itself
+        return _one_by_one(distributions())
+
+
+def _one_by_one(found: Iterable[Distribution]) -> tuple[list[EntryPoint], dict[str, Entry]]:
+    points: list[EntryPoint] = []
+    broken, seen = {}, set()
+    for distribution in found:
+        name = distribution.name or "?"
+        if normalise(name).lower() in seen:
+            continue  # an older copy further along sys.path
+        seen.add(normalise(name).lower())
+        try:
+            points += distribution.entry_points.select(group=GROUP)
+        except Exception as error:
+            if GROUP in (distribution.read_text("entry_points.txt") or ""):
+                problem = f"the entry_points.txt of {name} cannot be read\nreason: {type(error).__name__}: {error}"
+                broken[normalise(name)] = Entry(normalise(name), "", name, distribution.version or "", "broken", problem)
+    return points, broken
+
+
 def _examine(name: str, points: list[EntryPoint]) -> Entry:
     """One name of the group, as found: two distributions that claim it are both refused."""
     point = points[0]
-    meta = [(p.dist.name, p.dist.version) if p.dist else ("?", "?") for p in points]
+    meta = [((p.dist.name or "?", p.dist.version or "") if p.dist else ("?", "?")) for p in points]
     distribution, version = meta[0]
     if len({first for first, _ in meta}) > 1:
         claims = ", ".join(sorted(f"{first} {second}" for first, second in meta))
@@ -224,5 +198,21 @@ def manifest_path(target: str) -> Path:
 
 
 def hook_kinds(hooks: tuple[str, ...]) -> list[str]:
-    """``name (kind)`` for each hook, as listings show it."""
-    return [f"{hook} ({HOOKS[hook].kind})" for hook in hooks]
+    """``name (kind)`` for each hook, as listings show it; a registry may know hooks of a later API."""
+    return [f"{hook} ({HOOKS[hook].kind if hook in HOOKS else f'not in API {API}'})" for hook in hooks]
+
+
+__all__ = [
+    "GROUP",
+    "RESERVED",
+    "Catalogue",
+    "Entry",
+    "Listing",
+    "Status",
+    "check_name",
+    "hook_kinds",
+    "manifest_path",
+    "normalise",
+    "read_registry",
+    "registry_path",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pluggy
@@ -32,17 +32,21 @@ class Call:
         Raises:
             PluginError: when the plugin raises, asks for what it must not have, or returns None.
         """
-        try:
-            value = self._function(*[offered[name] for name in self._arguments])
-        except (PluginError, DivergedError, MemoryError, torch.OutOfMemoryError):
-            raise  # it has an author already, or is nobody's fault
-        except AecoreError as error:
-            raise self.error(f"broke off in {self.hook.name}: {error.what}", *error.evidence) from error
-        except Exception as error:
-            raise self.error(f"raised {type(error).__name__} in {self.hook.name}: {error}") from error
+        value = self.within(self.hook.name, self._function, *[offered[name] for name in self._arguments])
         if value is None:
             raise self.error(f"returned None from {self.hook.name}", "likely: is a `return` missing?")
         return value
+
+    def within(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Call a function of this plugin, such as a stage's loss; whatever it raises gets the plugin as its author."""
+        try:
+            return function(*arguments)
+        except (PluginError, DivergedError, MemoryError, torch.OutOfMemoryError):
+            raise  # it has an author already, or is nobody's fault
+        except AecoreError as error:
+            raise self.error(f"broke off in {what}: {error.what}", *error.evidence) from error
+        except Exception as error:
+            raise self.error(f"raised {type(error).__name__} in {what}: {error}") from error
 
     @property
     def place(self) -> str:

@@ -13,6 +13,14 @@ import torch
 torch.set_num_threads(1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache(tmp_path_factory):
+    """Corpora of tests are cached in a folder of the session's own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AECORE_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def site(tmp_path, monkeypatch):
     """A site-packages of one's own; see `support.Site`."""

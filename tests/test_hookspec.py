@@ -7,6 +7,7 @@ import pytest
 import torch
 from support import SIZES, Joint, build, some_batch, trainer_of
 from torch import nn
+from torch.distributions import Independent, Normal
 
 from aecore.api import opened
 from aecore.catalogue import Catalogue
@@ -134,7 +135,7 @@ class Everything(Plugin):
 
     declares = {
         "provides": {
-            "posterior": "sampled",
+            "posterior": "density",
             "prior": "density",
             "kl": "sentence",
             "kl_estimator": "monte-carlo",
@@ -155,8 +156,8 @@ class Everything(Plugin):
     @hookimpl
     def posterior_sample(self, features, n_samples, batch):
         called("posterior_sample", features=features, n_samples=n_samples, batch=batch)
-        mean = self.head(features).unsqueeze(1)
-        return PosteriorSample(mean + torch.randn(len(features), n_samples, self.sizes.latent))
+        normal = Independent(Normal(self.head(features), 1.0), 1)
+        return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
 
     @hookimpl
     def prior_logprob(self, z):

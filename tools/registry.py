@@ -25,7 +25,7 @@ def listing(folder: Path) -> dict[str, Any]:
             "install": f"pip install {project['name']}",
             "summary": manifest["summary"],
             "hooks": manifest["hooks"],
-            "paper": manifest["paper"],
+            **({"paper": manifest["paper"]} if "paper" in manifest else {}),
         }
         for name, manifest in manifests.items()
     }
@@ -48,8 +48,8 @@ def table() -> str:
     """The plugins as a Markdown table."""
     rows = ["| plugin | what it does | paper | hooks |", "|---|---|---|---|"]
     for name, entry in sorted(entries().items()):
-        paper = entry["paper"]
-        source = f"[{paper['venue']} {paper['year']}]({paper['url']})"
+        paper = entry.get("paper")
+        source = f"[{paper['venue']} {paper['year']}]({paper['url']})" if paper else "-"
         rows.append(f"| `{name}` | {entry['summary']} | {source} | {', '.join(f'`{hook}`' for hook in entry['hooks'])} |")
     return "\n".join(rows)
 

@@ -1,17 +1,22 @@
-"""Sentences from files: one a line, in UTF-8; what is dropped is counted and shown, never silently left out."""
+"""Rows from files, streamed; what is dropped is counted and shown, never silently left out."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
-from aecore.data.vocabulary import words
+from aecore.data.rows import Bad, JsonLines, Kind, Lines, Row, TextLines
 from aecore.errors import DataError, closest
 
 SPLITS = ("train", "valid", "test")
 TOY = "toy"
+FORMATS = (".txt", ".jsonl")
+#: Of a longer line only so much is held in memory, and it is dropped.
+LONGEST_LINE = 2**24
 _SHOWN_LINES = 5
 _SHOWN_FILES = 8
 
@@ -50,52 +55,71 @@ class Report:
 
 @dataclass(frozen=True)
 class Text:
-    """The sentences of one split, stripped of surrounding space, and the report on its file."""
+    """The sentences of one file, stripped of surrounding space, and the report on it."""
 
     sentences: list[str]
     report: Report
 
 
-def sift(path: Path, lines: Iterable[bytes], max_length: int) -> Text:
-    """Keep the sentences of 1 to ``max_length`` words; ``path`` names the file in the report and in errors."""
-    sentences: list[str] = []
-    report = Report(path.name)
-    for number, raw in enumerate(lines, start=1):
-        if b"\0" in raw:
-            raise _binary(path, f"line {number:,} holds a NUL byte")
-        text, fault = _examine(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw, max_length)
-        if fault:
-            report.dropped.setdefault(fault, Fault()).add(number)
-        else:
-            sentences.append(text)
-    report.kept = len(sentences)
-    _require_text(path, report)
-    if not sentences:
-        due = f"due: one sentence a line, of 1 to {max_length} words, in UTF-8"
-        raise DataError(f"'{path}' holds no sentence.", *(report.lines() or ["it is empty"]), due)
-    return Text(sentences, report)
+class Reading:
+    """One pass over the good rows of a file; ``report`` and ``lines.kind`` are complete when all rows have been taken.
+
+    Args:
+        path: names the file in the report and in errors.
+        raw: its lines.
+        lines: reads one of them.
+        due: what a good line is, for the error where there is none.
+
+    Raises:
+        DataError: while rows are taken, for a file that is no text in UTF-8; at its end, where no row was good.
+    """
+
+    def __init__(self, path: Path, raw: Iterable[bytes], lines: Lines, due: str) -> None:
+        self.report = Report(path.name)
+        self.lines = lines
+        self._path = path
+        self._raw = raw
+        self._due = due
+
+    @property
+    def kind(self) -> Kind:
+        """What the rows are; "text" before the first one has been taken."""
+        return self.lines.kind or "text"
+
+    def __iter__(self) -> Iterator[Row]:
+        for number, raw in enumerate(self._raw, start=1):
+            if b"\0" in raw:
+                raise _binary(self._path, f"line {number:,} holds a NUL byte")
+            try:
+                row = self.lines.read(_decode(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw))
+            except Bad as reason:
+                self.report.dropped.setdefault(str(reason), Fault()).add(number)
+            else:
+                self.report.kept += 1
+                yield row
+        self._require_text()
+        if not self.report.kept:
+            shown = self.report.lines() or ["it is empty"]
+            raise DataError(f"'{self._path}' holds no sentence.", *shown, f"due: {self._due}")
+
+    def _require_text(self) -> None:
+        """Refuse a file in another encoding; ten bad lines are let pass, so that small files are not condemned by a few."""
+        bad = self.report.dropped.get("non-UTF-8", Fault()).count
+        total = self.report.kept + sum(fault.count for fault in self.report.dropped.values())
+        if bad > min(total // 2, 10 + total // 10):
+            raise _binary(self._path, f"{bad:,} of its {total:,} lines cannot be decoded")
 
 
-def _examine(raw: bytes, max_length: int) -> tuple[str, str]:
-    """The sentence of a line, and the reason to drop it or the empty string."""
+def _decode(raw: bytes) -> str:
+    if len(raw) >= LONGEST_LINE:
+        raise Bad(f"over-long (more than {LONGEST_LINE // 2**20} MiB)")
     try:
         text = raw.decode().strip()
     except UnicodeDecodeError:
-        return "", "non-UTF-8"
+        raise Bad("non-UTF-8") from None
     if not text:
-        return "", "empty"
-    # Words are counted only where the characters allow for too many: n words need 2n - 1 of them.
-    if len(text) >= 2 * max_length and len(words(text)) > max_length:
-        return "", f"over-long (more than {max_length} words)"
-    return text, ""
-
-
-def _require_text(path: Path, report: Report) -> None:
-    """Refuse a file in another encoding; ten bad lines are let pass, so that small files are not condemned by a few."""
-    bad = report.dropped.get("non-UTF-8", Fault()).count
-    total = report.kept + sum(fault.count for fault in report.dropped.values())
-    if bad > min(total // 2, 10 + total // 10):
-        raise _binary(path, f"{bad:,} of its {total:,} lines cannot be decoded")
+        raise Bad("empty")
+    return text
 
 
 def _binary(path: Path, why: str) -> DataError:
@@ -106,25 +130,75 @@ def _binary(path: Path, why: str) -> DataError:
     )
 
 
+@dataclass(frozen=True)
+class Source:
+    """One split, ready to be read as often as needed; ``path`` names it in reports and errors."""
+
+    path: Path
+    raw: Callable[[], Iterable[bytes]]
+    json: bool = False
+
+    @classmethod
+    def file(cls, path: Path) -> Source:
+        """A ``.txt`` or ``.jsonl`` file."""
+        return cls(path, partial(_lines_of, path), path.suffix == ".jsonl")
+
+    def read(self, max_length: int, known: frozenset[str] | None = None) -> Reading:
+        """A pass over the rows; ``known`` holds the labels of the training split, None lets any pass."""
+        lines = JsonLines(max_length, known) if self.json else TextLines(max_length)
+        due = f"one sentence a line, of 1 to {max_length} words, in UTF-8"
+        rows = f'one {{"text"}}, {{"text", "label"}} or {{"source", "target"}} a line, of 1 to {max_length} words, in UTF-8'
+        return Reading(self.path, self.raw(), lines, rows if self.json else due)
+
+
+def sift(path: Path, raw: Iterable[bytes], max_length: int) -> Text:
+    """Keep the sentences of 1 to ``max_length`` words; ``path`` names the file in the report and in errors."""
+    reading = Source(path, lambda: raw).read(max_length)
+    return Text([row.text for row in reading], reading.report)
+
+
 def read_file(path: Path, max_length: int) -> Text:
-    """The sentences of one file, streamed; lines end at a newline byte and at nothing else."""
+    """The sentences of one text file; lines end at a newline byte and at nothing else."""
+    return sift(path, _lines_of(path), max_length)
+
+
+def _lines_of(path: Path) -> Iterator[bytes]:
     try:
         if path.is_dir():
             raise DataError(f"'{path}' is a folder; a text file was due.", "due: one sentence a line, in UTF-8")
-        with path.open("rb") as lines:
-            return sift(path, lines, max_length)
+        with path.open("rb") as file:
+            yield from bounded_lines(file)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
-def read_folder(folder: Path, max_length: int) -> dict[str, Text]:
-    """The three splits of a folder, ``train.txt``, ``valid.txt`` and ``test.txt``; all are looked for before one is read."""
+def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file, of an endless one only the beginning."""
+    for raw in iter(partial(file.readline, LONGEST_LINE), b""):
+        yield raw
+        rest = raw
+        while len(rest) == LONGEST_LINE and not rest.endswith(b"\n"):
+            rest = file.readline(LONGEST_LINE)
+
+
+def find_splits(folder: Path) -> dict[str, Source]:
+    """The files of a folder, ``train``, ``valid`` and ``test`` as ``.txt`` or ``.jsonl``; nothing is read yet."""
     try:
         _require_folder(folder)
-        _require_splits(folder)
+        found = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
-        raise _unreadable(folder, error) from error
-    return {split: read_file(folder / f"{split}.txt", max_length) for split in SPLITS}
+        raise unreadable(folder, error) from error
+    due = {split: [f"{split}{suffix}" for suffix in FORMATS if f"{split}{suffix}" in found] for split in SPLITS}
+    missing = [split for split, names in due.items() if not names]
+    if missing:
+        raise _incomplete(folder, found, missing)
+    for names in due.values():
+        if len(names) > 1:
+            raise DataError(
+                f"'{folder}' has both {' and '.join(names)}; one of the two was due.",
+                "likely: one was made from the other; move one of them away",
+            )
+    return {split: Source.file(folder / names[0]) for split, names in due.items()}
 
 
 def _require_folder(folder: Path) -> None:
@@ -149,21 +223,20 @@ def _folders_beside(folder: Path) -> list[str]:
         return []
 
 
-def _require_splits(folder: Path) -> None:
-    found = sorted(entry.name for entry in folder.iterdir())
-    due = [f"{split}.txt" for split in SPLITS]
-    missing = [name for name in due if name not in found]
-    if missing:
-        others = [name for name in found if name not in due]
-        shown = ", ".join(found[:_SHOWN_FILES]) or "nothing"
-        more = f" and {len(found) - _SHOWN_FILES:,} more" if len(found) > _SHOWN_FILES else ""
-        raise DataError(
-            f"'{folder}' has no {' and no '.join(missing)}.{closest(missing[0], others)}",
-            f"found: {shown}{more}",
-            f"due:   {', '.join(due)}, one sentence a line",
-        )
+def _incomplete(folder: Path, found: list[str], missing: list[str]) -> DataError:
+    """The error for missing splits, in the format that most of the folder is in."""
+    suffix = ".jsonl" if any(f"{split}.jsonl" in found for split in SPLITS) else ".txt"
+    others = [name for name in found if name not in {f"{split}{end}" for split in SPLITS for end in FORMATS}]
+    shown = ", ".join(found[:_SHOWN_FILES]) or "nothing"
+    more = f" and {len(found) - _SHOWN_FILES:,} more" if len(found) > _SHOWN_FILES else ""
+    return DataError(
+        f"'{folder}' has no {' and no '.join(name + suffix for name in missing)}.{closest(missing[0] + suffix, others)}",
+        f"found: {shown}{more}",
+        "due:   train.txt, valid.txt, test.txt, one sentence a line; or train.jsonl, valid.jsonl, test.jsonl",
+    )
 
 
-def _unreadable(path: Path, error: OSError) -> DataError:
+def unreadable(path: Path, error: OSError) -> DataError:
+    """The error for a file or folder that the system does not let us read."""
     way_out = ("ask for the right to read it: chmod +r (and +x on folders)",) if isinstance(error, PermissionError) else ()
     return DataError(f"'{error.filename or path}' cannot be read: {error.strerror or error}.", *way_out)

@@ -16,7 +16,7 @@ class DataSpec:
     """``SOURCE``, ``SOURCE[:20%]`` or ``SOURCE[:500]``: a source and the head of its training split.
 
     Attributes:
-        source: ``toy``, or the path of a folder.
+        source: ``toy``, ``toy:labelled``, ``toy:pairs``, or the path of a folder.
         fraction: the share of the training split to use, in (0, 1]; exact, so that 20% of 8,000 is 1,600.
         sentences: the number of training sentences to use; at most one of the two is set, none means all.
 
@@ -45,6 +45,11 @@ class DataSpec:
         if self.fraction is not None:
             return f"{self.source}[:{float(self.fraction * 100):.12g}%]"
         return self.source if self.sentences is None else f"{self.source}[:{self.sentences}]"
+
+    @property
+    def whole(self) -> bool:
+        """Whether all training sentences are used."""
+        return self.fraction is None and self.sentences is None
 
     def size(self, available: int) -> int:
         """How many of ``available`` training sentences are used: at least one; a share is rounded down."""
@@ -76,8 +81,8 @@ def _count(text: str, sentences: str) -> int:
 def _malformed(text: str, why: str = "") -> ConfigError:
     return ConfigError(
         f"--data '{text}' cannot be read{': ' + why if why else ''}.",
-        "toy           the built-in sentences",
-        "FOLDER        a folder with train.txt, valid.txt and test.txt (no brackets in its path)",
+        "toy           the built-in sentences; toy:labelled, toy:pairs",
+        "FOLDER        a folder with train, valid and test as .txt or .jsonl (no brackets in its path)",
         "FOLDER[:20%]  the same, with the first 20% of the training sentences",
         "FOLDER[:500]  the same, with the first 500 training sentences",
     )

@@ -63,6 +63,18 @@ def sentences() -> dict[str, tuple[ToySentence, ...]]:
         return {split: tuple(islice(made, size)) for split, size in SIZES.items()}
 
 
+@cache
+def pairs() -> dict[str, tuple[tuple[ToySentence, ToySentence], ...]]:
+    """Negative sentences with the positive ones that answer them, by split; no sentence twice on either side.
+
+    The word lists of the two sentiments run in parallel and a sentence is a row of draws, so the same draws make both: every
+    other factor, and every word that has no sentiment, is the same.
+    """
+    with stream("toy", "pairs"):
+        made = _distinct_pairs()
+        return {split: tuple(islice(made, size)) for split, size in SIZES.items()}
+
+
 def factors(text: str) -> ToySentence | None:
     """The sentence with its factors, or None where the grammar cannot say it: the oracle of transfer."""
     for form in FORMS:
@@ -134,6 +146,19 @@ def _distinct() -> Iterator[ToySentence]:
             if sentence.text not in seen:
                 seen.add(sentence.text)
                 yield sentence
+
+
+def _distinct_pairs() -> Iterator[tuple[ToySentence, ToySentence]]:
+    """Pairs without end, no source twice; forms and phrases are drawn as for single sentences."""
+    negative = [form for form in FORMS if form.sentiment == "negative"]
+    seen: set[str] = set()
+    while True:
+        for row in torch.randint(2**31, (_BLOCK, 1 + len(slots(FORMS[0])))).tolist():
+            form = negative[row[0] % len(negative)]
+            source, target = _say(form, row[1:]), _say(form._replace(sentiment="positive"), row[1:])
+            if source.text not in seen:
+                seen.add(source.text)
+                yield source, target
 
 
 def _say(form: Form, draws: list[int]) -> ToySentence:

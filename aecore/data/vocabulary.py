@@ -1,18 +1,21 @@
-"""Words to ids and back, kept in the Hugging Face tokenizers format."""
+"""Sentences to ids and back, by words or by byte pairs, kept in the Hugging Face tokenizers format."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import chain, islice
+from typing import TypeVar
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from aecore.batch import END, PAD, START, UNKNOWN
+from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
 from aecore.errors import RunError
 
 MARKERS = {"<pad>": PAD, "<s>": START, "</s>": END, "<unk>": UNKNOWN}
@@ -21,15 +24,18 @@ MARKERS = {"<pad>": PAD, "<s>": START, "</s>": END, "<unk>": UNKNOWN}
 _WORD = re.compile("[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 # Encodings weigh some kilobytes a sentence until they are flattened; a chunk bounds that.
 _CHUNK = 8192
+Item = TypeVar("Item")
 
 
 def words(sentence: str) -> list[str]:
     """The words of a sentence, cut exactly where the tokenizer cuts them."""
+    if sentence.isascii() and sentence.isprintable():  # the space is all the white space there can be
+        return sentence.split()  # four times as fast
     return _WORD.findall(sentence)
 
 
 class Vocabulary:
-    """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then words.
+    """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then words or pieces of words.
 
     ``tokenizer`` is what ``tokenizer.json`` holds; the markers are ids of the model, not words of a text: where a text
     spells ``<pad>``, ``<s>`` or ``</s>`` they are read as unknown words, and its own ``<unk>`` is the marker.
@@ -47,14 +53,48 @@ class Vocabulary:
         self.tokenizer = tokenizer
 
     @classmethod
-    def build(cls, sentences: Iterable[str]) -> Vocabulary:
-        """Every word of ``sentences`` (the training split, nothing else), the most frequent first, ties alphabetical."""
+    def learn(cls, recipe: Recipe, sentences: Iterable[str]) -> Vocabulary:
+        """The vocabulary of ``sentences`` (the training split, nothing else), which are read once."""
+        if recipe.kind == "bpe":
+            return cls.build_bpe(sentences, recipe.size or BPE_SIZE)
+        return cls.build(sentences, recipe.size, recipe.min_count)
+
+    @classmethod
+    def build(cls, sentences: Iterable[str], size: int = 0, min_count: int = 1) -> Vocabulary:
+        """The words of ``sentences``, the most frequent first, ties alphabetical.
+
+        Args:
+            size: entries at most, markers included; 0 for no limit.
+            min_count: how often a word must occur.
+        """
         counts = Counter(chain.from_iterable(map(words, sentences)))
-        known = [word for word in counts if word not in MARKERS]
+        known = [word for word, count in counts.items() if count >= min_count and word not in MARKERS]
         known.sort(key=lambda word: (-counts[word], word))
+        if size:
+            del known[max(0, size - len(MARKERS)) :]
         ids = {**MARKERS, **{word: number for number, word in enumerate(known, start=len(MARKERS))}}
         tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return cls(tokenizer)
+
+    @classmethod
+    def build_bpe(cls, sentences: Iterable[str], size: int = BPE_SIZE) -> Vocabulary:
+        """Byte pairs merged by frequency up to ``size`` entries, markers and the 256 bytes included; no text is unknown.
+
+        A piece carries the space before it, so decoding what was encoded gives back the sentence, spaces and all. Pairs that
+        occur once are not merged, so a small corpus may stay below ``size``.
+        """
+        tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+        tokenizer.decoder = decoders.ByteLevel()
+        trainer = trainers.BpeTrainer(
+            vocab_size=max(size, SMALLEST["bpe"]),
+            min_frequency=2,
+            special_tokens=list(MARKERS),
+            initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+            show_progress=False,
+        )
+        tokenizer.train_from_iterator(sentences, trainer)
         return cls(tokenizer)
 
     @classmethod
@@ -90,23 +130,47 @@ class Vocabulary:
         """
         flat: list[np.ndarray] = [np.empty(0, np.int32)]
         lengths = [0]
-        for chunk in _chunks(sentences):
-            rows = [found.ids for found in self.tokenizer.encode_batch_fast(chunk, add_special_tokens=False)]
+        for chunk in chunks(sentences):
+            rows = self._rows(chunk)
             lengths += map(len, rows)
             flat.append(np.fromiter(chain.from_iterable(rows), np.int32))
         ids = np.concatenate(flat)
         ids[ids < UNKNOWN] = UNKNOWN  # a marker spelt in the text
         return torch.from_numpy(ids), torch.tensor(lengths).cumsum(0)
 
+    def _rows(self, sentences: list[str]) -> list[list[int]]:
+        if self._ids is not None:
+            look_up = self._ids.__getitem__
+            return [list(map(look_up, words(sentence))) for sentence in sentences]
+        return [found.ids for found in self.tokenizer.encode_batch_fast(sentences, add_special_tokens=False)]
+
+    @cached_property
+    def _ids(self) -> _WordIds | None:
+        """The words of a vocabulary of ours: looked up here, they come out as from the tokenizer in a quarter of its time."""
+        found = self.tokenizer
+        plain = found.normalizer is None and not found.get_added_tokens_decoder()
+        ours = isinstance(found.model, models.WordLevel) and isinstance(found.pre_tokenizer, pre_tokenizers.WhitespaceSplit)
+        return _WordIds(found.get_vocab()) if plain and ours else None
+
     def decode(self, ids: Sequence[int] | Tensor) -> str:
         """The sentence of one row of ids: up to the first ``</s>``, without ``<s>`` and ``<pad>``."""
         row = ids.tolist() if isinstance(ids, Tensor) else list(ids)
         if END in row:
             row = row[: row.index(END)]
-        return self.tokenizer.decode([number for number in row if number not in (PAD, START)], skip_special_tokens=False)
+        text = self.tokenizer.decode([number for number in row if number not in (PAD, START)], skip_special_tokens=False)
+        # The first piece of a sentence has a space before it like any other; words are joined without one.
+        return text.removeprefix(" ")
 
 
-def _chunks(sentences: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(sentences)
+class _WordIds(dict[str, int]):
+    """Ids by word; any other word is ``<unk>``."""
+
+    def __missing__(self, word: str) -> int:
+        return UNKNOWN
+
+
+def chunks(items: Iterable[Item]) -> Iterator[list[Item]]:
+    """Lists of some thousand items, in order."""
+    rest = iter(items)
     while chunk := list(islice(rest, _CHUNK)):
         yield chunk

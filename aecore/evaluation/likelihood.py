@@ -1,11 +1,10 @@
-"""The evaluation protocol: likelihood bounds of a split, in nats per sentence, from one posterior draw per sentence."""
+"""The evaluation protocol: one pass over a split, every sentence under noise of its own; docs/metrics.md pins it."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,49 +13,18 @@ from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
+from aecore.evaluation.figures import Figures
+from aecore.evaluation.importance import Importance, importance
+from aecore.evaluation.latent import ACTIVE, MI_BATCH, Latents
 from aecore.model import Model
 from aecore.posterior import PosteriorSample
 from aecore.step import Step
 from aecore.streams import Streams
 
-#: Called with (sentences done, sentences in all) after each batch; may raise to abandon the evaluation.
+__all__ = ["Figures", "Tick", "evaluate_split", "evaluating"]
+
+#: Called with (sentences done, sentences in all) after each batch or sentence; may raise to abandon the evaluation.
 Tick = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one pass over a split measures; sums over sentences are in float64.
-
-    Attributes:
-        sentences, tokens: N, and words + ``</s>`` over all of them.
-        objective: the mean of the objective at beta 1 without ``kl_penalty``, nats per sentence.
-        rec, kl: mean reconstruction term and raw divergence, nats per sentence.
-        nll_elbo: rec + kl, an upper bound on -log p(x) in expectation; None where the divergence is a penalty or a dual.
-        ppl_elbo: exp(sum of nats / sum of tokens); None where nll_elbo is.
-        kl_estimator: analytic, monte-carlo, dual or constant.
-    """
-
-    sentences: int
-    tokens: int
-    objective: float
-    rec: float
-    kl: float
-    nll_elbo: float | None
-    ppl_elbo: float | None
-    kl_estimator: str
-
-    def report(self) -> dict[str, object]:
-        """The keys of ``aecore evaluate --json``; a figure always carries its estimator."""
-        bound = None if self.nll_elbo is None else "single-sample bound, beta 1, no penalty"
-        return {
-            "sentences": self.sentences,
-            "tokens": self.tokens,
-            "nll_elbo": self.nll_elbo,
-            "ppl_elbo": self.ppl_elbo,
-            "rec": self.rec,
-            "kl": self.kl,
-            "estimators": {"nll_elbo": bound, "rec": "one posterior sample", "kl": self.kl_estimator},
-        }
 
 
 @contextmanager
@@ -72,47 +40,117 @@ def evaluating(model: Model) -> Iterator[None]:
 
 
 def evaluate_split(
-    model: Model, split: Split, streams: Streams, batch_size: int, limit: int | None = None, tick: Tick | None = None
+    model: Model,
+    split: Split,
+    streams: Streams,
+    batch_size: int,
+    limit: int | None = None,
+    tick: Tick | None = None,
+    *,
+    mi: bool = False,
+    iw_samples: int = 0,
 ) -> Figures:
     """Measure a split, or its first ``limit`` sentences.
 
     The noise of a sentence is keyed by (split, sentence), so that the figures do not depend on ``batch_size`` or ``limit``
     beyond float32 rounding, and evaluating never disturbs training.
+
+    Args:
+        mi: measure ``mi`` and ``mi_batch`` too, which compares every sentence with every other.
+        iw_samples: K of ``nll_iw``; 0 leaves it out.
     """
-    split = split if limit is None else split.head(limit)
-    sums = dict.fromkeys(("objective", "rec", "kl"), 0.0)
-    done = 0
+    measured = split if limit is None else split.head(limit)
     with evaluating(model):
-        for indices in evaluation_plan(split.lengths, batch_size):
-            batch = split.batch(indices).to(model.device)
-            step = _evaluation_step(model, batch, split.name, streams)
-            values = {"objective": model.objective(step), "rec": step.rec.mean(1), "kl": step.kl.sum(1)}
-            for name, value in values.items():
-                sums[name] += value.double().sum().item()
-            done += len(batch)
-            if tick is not None:
-                tick(done, len(split))
-    return _figures(model, sums, len(split), split.tokens)
+        weights = importance(model, split, streams, iw_samples)  # what it fits, it fits to the whole split
+        survey = _Survey(model, measured, streams, mi, weights, tick)
+        for indices in evaluation_plan(measured, batch_size):
+            survey.add(measured.batch(indices).to(model.device))
+        return survey.figures()
 
 
-def _evaluation_step(model: Model, batch: Batch, split: str, streams: Streams) -> Step:
-    """The step of a batch whose latents and divergences were drawn sentence by sentence."""
-    features = model.features(batch)
-    alone = reaches("kl", model.level["kl"], "sentence")
-    samples, divergences = [], []
-    for row, index in enumerate(batch.index.tolist()):
-        here = slice(row, row + 1)
-        with streams("evaluate", split, index):
-            one = Step(model, batch.rows(here), features=features[here])
-            samples.append(one.sample)
-            if alone:
-                divergences.append(one.kl)
-    if alone:
-        return Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat(divergences))
-    step = Step(model, batch, features=features, sample=_merge(samples, with_density=True))
-    with streams("evaluate", split, "batch", int(batch.index[0])):
-        _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
-    return step
+class _Survey:
+    """One pass over a split; sums over sentences are in float64."""
+
+    def __init__(
+        self, model: Model, split: Split, streams: Streams, mi: bool, weights: Importance | None, tick: Tick | None
+    ) -> None:
+        self.model, self.split, self.streams, self.weights = model, split, streams, weights
+        self.latents = Latents(model, streams, split.name, len(split), mi)
+        self.sums = dict.fromkeys(("objective", "rec", "kl", "nll_iw"), 0.0)
+        self.by_dimension: Tensor | None = None
+        self.done = 0
+        self.tick: Tick = tick or (lambda done, total: None)
+
+    def add(self, batch: Batch) -> None:
+        """One batch."""
+        model = self.model
+        step = self._step(batch)
+        for name, value in (("objective", model.objective(step)), ("rec", step.rec.mean(1)), ("kl", step.kl.sum(1))):
+            self.sums[name] += float(value.double().sum())
+        if model.level["kl"] == "dimension":
+            total = step.kl.double().sum(0).cpu()  # (D,)
+            self.by_dimension = total if self.by_dimension is None else self.by_dimension + total
+        for row in range(len(batch)) if self.weights is not None else ():
+            assert self.weights is not None
+            here = slice(row, row + 1)
+            self.sums["nll_iw"] += self.weights.nll(batch.rows(here), step.features[here])
+            self.tick(self.done + row + 1, len(self.split))
+        self.done += len(batch)
+        self.tick(self.done, len(self.split))
+
+    def _step(self, batch: Batch) -> Step:
+        """The step of a batch whose latents and divergences were drawn sentence by sentence."""
+        model, features = self.model, self.model.features(batch)
+        alone = reaches("kl", model.level["kl"], "sentence")
+        ones = [Step(model, batch.rows(slice(row, row + 1)), features=features[row : row + 1]) for row in range(len(batch))]
+        for one, index in zip(ones, batch.index.tolist(), strict=True):
+            with self.streams("evaluate", self.split.name, index):
+                _ = one.sample
+                _ = one.kl if alone else None
+            self.latents.add(one)
+        samples = [one.sample for one in ones]
+        if alone:
+            return Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat([one.kl for one in ones]))
+        step = Step(model, batch, features=features, sample=_merge(samples, with_density=True))
+        with self.streams("evaluate", self.split.name, "batch", int(batch.index[0])):
+            _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
+        return step
+
+    def figures(self) -> Figures:
+        """What was found."""
+        level, sentences, tokens = self.model.level, len(self.split), self.split.tokens
+        estimator = str(level.get("kl_estimator", "analytic"))
+        bounded = reaches("kl", level["kl"], "sentence") and estimator != "dual"
+        elbo = self.sums["rec"] + self.sums["kl"] if bounded else None
+        iw = None if self.weights is None else self.sums["nll_iw"]
+        mi, mi_batch = self.latents.information()
+        return Figures(
+            sentences=sentences,
+            tokens=tokens,
+            **{name: self.sums[name] / sentences for name in ("objective", "rec", "kl")},
+            kl_estimator=estimator,
+            nll_elbo=None if elbo is None else elbo / sentences,
+            ppl_elbo=None if elbo is None else _exp(elbo / tokens),
+            nll_iw=None if iw is None else iw / sentences,
+            ppl_iw=None if iw is None else _exp(iw / tokens),
+            mi=mi,
+            mi_batch=mi_batch,
+            au=self.latents.au,
+            kl_per_dimension=None if self.by_dimension is None else (self.by_dimension / sentences).tolist(),
+            estimators=self._estimators(estimator),
+        )
+
+    def _estimators(self, kl: str) -> dict[str, str]:
+        return {
+            "nll_elbo": "single-sample bound, beta 1, no penalty",
+            "nll_iw": "" if self.weights is None else self.weights.label,
+            "rec": "one posterior sample",
+            "kl": kl,
+            "mi": "aggregate posterior of the whole split, one sample a sentence",
+            "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, one sample a sentence",
+            "au": f"variance of posterior means >= {ACTIVE}" + (", less their sampling variance" if self.latents.noisy else ""),
+            "kl_per_dimension": kl,
+        }
 
 
 def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:
@@ -122,20 +160,6 @@ def _merge(samples: list[PosteriorSample], with_density: bool = False) -> Poster
         torch.cat([s.z for s in samples]),
         log_prob=torch.cat(densities) if densities else None,
         centre=torch.cat([s.mean for s in samples]),
-    )
-
-
-def _figures(model: Model, sums: dict[str, float], sentences: int, tokens: int) -> Figures:
-    means = {name: total / sentences for name, total in sums.items()}
-    bounded = reaches("kl", model.level["kl"], "sentence")
-    total = sums["rec"] + sums["kl"]
-    return Figures(
-        sentences=sentences,
-        tokens=tokens,
-        **means,
-        nll_elbo=total / sentences if bounded else None,
-        ppl_elbo=_exp(total / tokens) if bounded else None,
-        kl_estimator=str(model.level.get("kl_estimator", "analytic")),
     )
 
 

@@ -1,1 +1,1 @@
-"""Generation: from latents to sentences."""
+"""Generation: from sentences to codes, between codes, and from codes to sentences."""

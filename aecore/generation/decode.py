@@ -1,48 +1,67 @@
-"""From latents to sentences, in batches."""
+"""From latents to sentences, in batches that shrink as their sentences end."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from aecore.batch import END, PAD, START
+from aecore.batch import END, START
 from aecore.data.vocabulary import Vocabulary
 from aecore.evaluation.likelihood import evaluating
+from aecore.generation import beam
+from aecore.generation.strategy import GREEDY, Strategy
+from aecore.generation.words import drawn, likeliest
 from aecore.model import Model
 
+#: Sentences, or hypotheses of a beam search, that are decoded at a time.
+ROWS = 256
+#: (logits (R, V), the numbers of the sentences (R,), the position) -> words (R,).
+Choose = Callable[[Tensor, Tensor, int], Tensor]
 
-def decode(
-    model: Model, vocabulary: Vocabulary, z: Tensor, temperature: float = 0.0, max_length: int = 100, batch_size: int = 256
-) -> list[str]:
-    """One sentence for each latent in z (N, D).
 
-    Args:
-        temperature: 0 takes the most likely word at each step; above 0 words are drawn from softmax(logits / temperature).
-        max_length: words after which a sentence is cut.
+def decode(model: Model, vocabulary: Vocabulary, z: Tensor, strategy: Strategy = GREEDY, rows: int = ROWS) -> list[str]:
+    """One sentence for each latent in z (N, D), on the model's device.
+
+    Words are drawn by one number per sentence and position, out of a table that torch's generator of the CPU fills beforehand:
+    what a sentence says depends neither on ``rows`` nor on the device, but for the last digits of the logits.
     """
+    drawing = strategy.heat > 0
+    table = torch.rand(len(z), strategy.max_length).to(z.device) if drawing else z.new_empty(len(z), 0)
+    at_once = max(1, rows // strategy.beam)
     with evaluating(model):
-        rows = [_decode_ids(model, chunk, temperature, max_length) for chunk in torch.split(z, batch_size)]
-    return [vocabulary.decode(ids) for chunk in rows for ids in chunk]
+        pairs = zip(torch.split(z, at_once), torch.split(table, at_once), strict=True)
+        found = [_decode_ids(model, some, strategy, uniforms).tolist() for some, uniforms in pairs]
+    return [vocabulary.decode(ids) for chunk in found for ids in chunk]
 
 
-def _decode_ids(model: Model, z: Tensor, temperature: float, max_length: int) -> Tensor:
-    """(N, up to max_length) word ids, ``</s>`` where a sentence ends."""
-    rows = model.condition(z.unsqueeze(1)).squeeze(1)  # (N, C)
+def _decode_ids(model: Model, z: Tensor, strategy: Strategy, uniforms: Tensor) -> Tensor:
+    """(N, max_length) word ids for latents (N, D), ``</s>`` from where a sentence ends."""
+    conditions = model.condition(z.unsqueeze(1)).squeeze(1)  # (N, C)
+    if strategy.beam > 1:
+        return beam.search(model.decoder, conditions, strategy.beam, strategy.max_length)
+
+    def choose(logits: Tensor, numbers: Tensor, position: int) -> Tensor:
+        return drawn(logits, uniforms[numbers, position], strategy) if strategy.heat else likeliest(logits)
+
+    return _written(model, conditions, choose, strategy.max_length)
+
+
+def _written(model: Model, rows: Tensor, choose: Choose, max_length: int) -> Tensor:
+    """Word by word, as ``choose`` says, for conditions ``rows`` (N, C); a sentence that has ended leaves the batch."""
+    numbers = torch.arange(len(rows), device=rows.device)
+    found = torch.full((len(rows), max_length), END, device=rows.device)
+    words = torch.full((len(rows),), START, device=rows.device)
     state = model.decoder.initial(rows)
-    words = torch.full((len(z),), START, device=z.device)
-    ended = torch.zeros(len(z), dtype=torch.bool, device=z.device)
-    found = []
-    for _ in range(max_length):
+    for position in range(max_length):
         logits, state = model.decoder.advance(words, rows, state)
-        logits[:, [PAD, START]] = -torch.inf  # never targets, so their logits mean nothing
-        words = logits.argmax(-1) if temperature == 0 else _draw(logits / temperature)
-        words = words.masked_fill(ended, END)
-        found.append(words)
-        ended = ended | (words == END)
-        if bool(ended.all()):
+        words = choose(logits, numbers, position)
+        found[numbers, position] = words
+        going = words != END
+        if not bool(going.all()):
+            numbers, words, rows = numbers[going], words[going], rows[going]
+            state = state[0][:, going], state[1][:, going]
+        if not len(numbers):
             break
-    return torch.stack(found, 1)
-
-
-def _draw(logits: Tensor) -> Tensor:
-    return torch.multinomial(logits.softmax(-1), 1).squeeze(1)
+    return found

@@ -12,6 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aecore.catalogue import normalise
+from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
 from aecore.errors import ConfigError, closest
 from aecore.manifest import validation_lines
 
@@ -30,8 +31,32 @@ class Section(BaseModel):
 class DataConfig(Section):
     """[data]"""
 
-    spec: str = Field("toy", description="'toy', or a folder with train.txt, valid.txt and test.txt; SPEC[:20%] takes the head")
+    spec: str = Field("toy", description="toy, toy:labelled, toy:pairs, or a folder; SPEC[:20%] takes the head of train")
     max_length: int = Field(200, ge=1, description="longest sentence that is kept, words")
+    vocabulary: Literal["word", "bpe"] = Field("word", description="words, or byte pairs, of the training sentences")
+    vocabulary_size: int = Field(0, ge=0, description="entries at most, markers included; 0: no limit, and 8000 for bpe")
+    min_count: int = Field(1, ge=1, description="how often a word must occur among the training sentences to be known")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_size(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or values.get("vocabulary") != "bpe":
+            return values
+        return {**values, "vocabulary_size": values.get("vocabulary_size") or BPE_SIZE}
+
+    @model_validator(mode="after")
+    def _fit(self) -> DataConfig:
+        least = SMALLEST[self.vocabulary]
+        if 0 < self.vocabulary_size < least:
+            raise ValueError(f"a {self.vocabulary} vocabulary has {least} entries at least, four of them markers")
+        if self.vocabulary == "bpe" and self.min_count > 1:
+            raise ValueError("min_count is for words; byte pairs know every text")
+        return self
+
+    @property
+    def recipe(self) -> Recipe:
+        """How the vocabulary is made."""
+        return Recipe(self.vocabulary, self.vocabulary_size, self.min_count)
 
 
 class ModelConfig(Section):
@@ -88,6 +113,7 @@ class EvaluateConfig(Section):
     """[evaluate]"""
 
     batch_size: int = Field(32, ge=1, description="sentences decoded at a time; figures do not depend on it")
+    iw_samples: int = Field(500, ge=0, description="samples of nll_iw in `aecore evaluate`; 0 leaves it out")
 
 
 class RunConfig(Section):
@@ -102,13 +128,15 @@ class RunConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _toy_sizes(cls, values: Any) -> Any:
-        """The built-in corpus gets a model of its size, unless one is asked for."""
-        data, model = (values.get(name, {}) if isinstance(values, dict) else None for name in ("data", "model"))
-        if not isinstance(data, dict) or not isinstance(model, dict):
+    def _small_model(cls, values: Any) -> Any:
+        """The built-in corpus gets a model of its size and one thread, which is as fast, unless others are asked for."""
+        tables = [values.get(name, {}) if isinstance(values, dict) else None for name in ("data", "model", "train")]
+        data, model, train = (table if isinstance(table, dict) else {} for table in tables)
+        if not all(isinstance(table, dict) for table in tables):
             return values
-        small = str(data.get("spec", "toy")).partition("[")[0] == "toy"
-        return {**values, "model": {"sizes": "toy" if small else "ptb", **model}}
+        small = str(data.get("spec", "toy")).partition("[")[0].partition(":")[0] == "toy"
+        threads = {"threads": 1} if small and "sizes" not in model else {}
+        return {**values, "model": {"sizes": "toy" if small else "ptb", **model}, "train": {**threads, **train}}
 
     def to_toml(self) -> str:
         """The file's text, without the keys that are unset."""

@@ -20,11 +20,12 @@ class RunFolder:
         self.tokenizer = path / "tokenizer.json"
         self.checkpoint = path / "checkpoint.safetensors"
         self.summary = path / "summary.json"
+        self.curves = path / "curves.svg"
 
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that a run writes."""
-        return (self.config, self.metrics, self.weights, self.tokenizer, self.checkpoint, self.summary)
+        return (self.config, self.metrics, self.weights, self.tokenizer, self.checkpoint, self.summary, self.curves)
 
     @classmethod
     def create(cls, path: Path, overwrite: bool) -> RunFolder:

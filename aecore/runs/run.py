@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import torch
 from torch import Tensor
@@ -16,9 +15,11 @@ from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
-from aecore.errors import ConfigError, DataError, RunError
+from aecore.errors import DataError, RunError
 from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
 from aecore.generation.decode import decode
+from aecore.generation.interpolate import interpolate
+from aecore.generation.strategy import Choice, Strategy
 from aecore.model import Model
 from aecore.runs.checkpoint import load_tensors
 from aecore.runs.config import RunConfig
@@ -88,30 +89,63 @@ class Run:
         split = Split.of("input", sentences, self.vocabulary)
         codes = torch.empty(len(split), self.model.sizes.latent)
         with evaluating(self.model), Streams(0, self.model.device)("sample", "encode"):
-            for indices in evaluation_plan(split.lengths, self.config.evaluate.batch_size):
+            for indices in evaluation_plan(split, self.config.evaluate.batch_size):
                 codes[indices] = self.model.code(split.batch(indices).to(self.model.device)).cpu()
         return codes
 
-    def decode(self, z: Tensor, temperature: float = 0.0, seed: int = 0) -> list[str]:
-        """The sentence of each latent in z (N, D): the most likely words, or drawn ones where temperature is above 0.
+    def decode(self, z: Tensor, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]) -> list[str]:
+        """The sentence of each latent in z (N, D): the likeliest words, unless the keywords say otherwise.
+
+        Args:
+            temperature, top_k, top_p, beam, max_length: see `aecore.generation.strategy.Strategy`.
+            seed: of the words that are drawn; the same at any batch size.
 
         Raises:
-            ConfigError: for a temperature that is negative or not finite.
+            ConfigError: for keywords out of range, or of which one would have no effect.
+            DataError: for latents of another shape, or that are not finite.
         """
-        if not 0 <= temperature < math.inf:
-            raise ConfigError(f"the temperature {temperature} is out of range", "due: 0 (most likely words) or more")
+        strategy = Strategy(temperature, **choice)
+        latent = self.model.sizes.latent
+        if z.ndim != 2 or z.shape[1] != latent:
+            raise DataError(f"the codes have the shape {tuple(z.shape)}", f"due: (N, {latent}), the latent size of the run")
+        if not bool(z.isfinite().all()):
+            raise DataError("the codes are not all finite")
         with Streams(seed, self.model.device)("sample", "decode"):
-            return decode(self.model, self.vocabulary, z.to(self.model.device), temperature)
+            return decode(self.model, self.vocabulary, z.to(self.model.device), strategy)
 
-    def sample(self, n: int = 10, temperature: float = 0.0, seed: int = 0) -> list[str]:
-        """n sentences from latents drawn from the prior."""
+    def sample(self, n: int = 10, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]) -> list[str]:
+        """n sentences from latents drawn from the prior; keywords as for `decode`.
+
+        Example: ``run.sample(10, temperature=0.8, top_p=0.9, seed=1)``
+        """
         with evaluating(self.model), Streams(seed, self.model.device)("sample", "prior"):
             z = self.model.prior_sample(n)
-        return self.decode(z, temperature, seed)
+        return self.decode(z, temperature, seed, **choice)
 
-    def reconstruct(self, sentences: Sequence[str]) -> list[str]:
-        """What the decoder makes of the code of each sentence."""
-        return self.decode(self.encode(sentences))
+    def reconstruct(
+        self, sentences: Sequence[str], temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]
+    ) -> list[str]:
+        """What the decoder makes of the code of each sentence; keywords as for `decode`."""
+        return self.decode(self.encode(sentences), temperature, seed, **choice)
+
+    def interpolate(
+        self,
+        start: str,
+        end: str,
+        steps: int = 7,
+        temperature: float | None = None,
+        seed: int = 0,
+        **choice: Unpack[Choice],
+    ) -> list[str]:
+        """The sentences at ``steps`` equally spaced points from the code of one sentence to that of another, both included.
+
+        The way is the geodesic of the latent space that the composition declares; keywords as for `decode`.
+
+        Raises:
+            CompositionError: for a latent space whose geodesics are not built yet.
+        """
+        a, b = self.encode([start, end])
+        return self.decode(interpolate(str(self.model.level["latent"]), a, b, steps), temperature, seed, **choice)
 
     def unknown_words(self, sentences: Sequence[str]) -> int:
         """How many words of the sentences the vocabulary does not hold."""
@@ -127,11 +161,21 @@ class Run:
         data = self.config.data
         return load_corpus(data.spec, data.max_length, self.vocabulary).split(name)
 
-    def evaluate(self, split: str = "test", limit: int | None = None, tick: Tick | None = None) -> dict[str, Any]:
-        """The figures of ``aecore evaluate --json`` for a split, or for its first ``limit`` sentences."""
-        batch = self.config.evaluate.batch_size
+    def evaluate(
+        self, split: str = "test", limit: int | None = None, iw_samples: int | None = None, tick: Tick | None = None
+    ) -> dict[str, Any]:
+        """The figures of ``aecore evaluate --json`` for a split, or for its first ``limit`` sentences.
+
+        Args:
+            iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given; 0 leaves it out.
+        """
+        settings = self.config.evaluate
         streams = Streams(self.config.train.seed, self.model.device)
-        return evaluate_split(self.model, self.split(split), streams, batch, limit, tick).report()
+        samples = settings.iw_samples if iw_samples is None else iw_samples
+        found = evaluate_split(
+            self.model, self.split(split), streams, settings.batch_size, limit, tick, mi=True, iw_samples=samples
+        )
+        return found.report()
 
 
 def read_vocabulary(folder: RunFolder) -> Vocabulary:

@@ -177,7 +177,7 @@ def check_stages_train_their_roles_alone(case: Case) -> None:
             prepared = changed(fresh, trainer.model.state_dict())
             case.require(bool(prepared), "pre_train_init returns no stage and changes no tensor")
         while isinstance(phase := trainer.phase, StagePhase):
-            model, here, stage = trainer.model, trainer.state.phase, phase.stage
+            model, here, stage = trainer.model, trainer.state.phase, phase.planned.stage
             shape = tuple(stage.loss(step_on(model, batch_of(7))).shape)
             case.require(shape == (7,), f"the stage '{stage.name}' returns a loss of shape {shape}; (7,) was due")
             before, done = snapshot(model), trainer.state.step

@@ -33,6 +33,7 @@ from aecore.step import Step
 from aecore.streams import stream
 from aecore.testing.subject import Subject
 from aecore.training.progress import Silent
+from aecore.training.stages import Stage
 from aecore.training.trainer import Trainer
 
 #: V = 40 with the four markers; E, H and D of the tiny model.
@@ -140,11 +141,11 @@ class TinyTrainer(Trainer):
 
     def _ask_for_stages(self) -> None:
         super()._ask_for_stages()
-        self._stages = [
-            replace(stage, steps=min(stage.total_steps(self.steps_per_epoch), STAGE_STEPS), epochs=None)
-            for stage in self._stages
-        ]
-        self.staged = {role for stage in self._stages for role in stage.trains}
+        self._stages = [replace(planned, stage=self._shortened(planned.stage)) for planned in self._stages]
+        self.staged = {role for planned in self._stages for role in planned.stage.trains}
+
+    def _shortened(self, stage: Stage) -> Stage:
+        return replace(stage, steps=min(stage.total_steps(self.steps_per_epoch), STAGE_STEPS), epochs=None)
 
     def checkpoint(self) -> None:
         """Nothing: writing takes longer than the steps."""

@@ -45,6 +45,13 @@ def check_norm(norm: Tensor, phase: str, index: int) -> None:
         raise _diverged("a gradient is not finite", phase, index)
 
 
+def check_critic(call: Call, loss: Tensor, gradients: Iterable[Tensor | None], index: int) -> None:
+    """Refuse a critic's update whose loss or gradient is not finite."""
+    values = [loss.detach(), *(gradient for gradient in gradients if gradient is not None)]
+    if not all(_finite(value) for value in values):
+        raise _diverged("the critic's loss or gradient is not finite", "joint", index, f"from: {author(call)}")
+
+
 def _diverged(what: str, phase: str, index: int, *evidence: str) -> DivergedError:
     return DivergedError(
         f"training stopped: {what} at step {index} of '{phase}'",

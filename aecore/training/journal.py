@@ -36,8 +36,7 @@ class Journal:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint: lines written after it are cut off, since they are written again."""
         self.window, self.span = Meter(state["window"]), Meter(state["span"])
-        self.length = state["length"]
-        truncate(self.path, self.length)
+        self.length = truncate(self.path, state["length"])
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from aecore.model import Model
 from aecore.plugin import CriticConfig
 from aecore.runs.config import TrainConfig
+from aecore.training.guard import check_critic
 
 Named = list[tuple[str, nn.Parameter]]
 
@@ -67,7 +68,7 @@ class Updater:
     """
 
     def __init__(self, model: Model, config: TrainConfig, roles: Iterable[str], lr: float) -> None:
-        wanted = set(roles)
+        self.roles = wanted = frozenset(roles)
         self.model = model
         self.clip = config.clip
         self.groups: dict[str, Group] = {}
@@ -80,27 +81,29 @@ class Updater:
             self.groups["prior"] = Group(prior, Adam(plain, lr=config.prior_lr))
 
     def gradients(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
-        """Back-propagate a scalar into the parameters of ``roles`` alone, and clip; the largest norm before clipping, 0-d.
+        """Back-propagate a scalar into the parameters of ``roles`` alone; the largest norm of a group, 0-d.
 
-        Nothing is applied yet: the caller looks at the norm first.
+        Nothing is clipped or applied yet: the caller looks at the norm first, and may still see whose gradient it is.
         """
         chosen = {id(parameter) for parameter in self.model.params(*roles)}
-        norms = [torch.zeros((), device=loss.device)]
-        targets = {}
-        for name, group in self.groups.items():
-            for _, parameter in group.parameters:
-                parameter.grad = None
-            targets[name] = [p for _, p in group.parameters if id(p) in chosen]
-        if loss.requires_grad:
-            torch.autograd.backward(loss, inputs=[p for group in targets.values() for p in group])
-        for parameters in targets.values():
-            moved = [p for p in parameters if p.grad is not None]
+        targets = [p for group in self.groups.values() for _, p in group.parameters if id(p) in chosen]
+        for group in self.groups.values():
+            group.optimiser.zero_grad()
+        if targets and loss.requires_grad:
+            torch.autograd.backward(loss, inputs=targets)
+        return torch.stack([torch.zeros((), device=loss.device), *(norm for _, norm in self._norms())]).max()
+
+    def _norms(self) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
+        """The parameters of each group that have a gradient, and its norm."""
+        for group in self.groups.values():
+            moved = [parameter for _, parameter in group.parameters if parameter.grad is not None]
             if moved:
-                norms.append(nn.utils.clip_grad_norm_(moved, self.clip))
-        return torch.stack(norms).max()
+                yield moved, nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
 
     def apply(self) -> None:
-        """Take the step of every optimiser; parameters without a gradient stay as they are, bit for bit."""
+        """Clip, and take the step of every optimiser; parameters without a gradient stay as they are, bit for bit."""
+        for moved, norm in self._norms():
+            nn.utils.clip_grads_with_norm_(moved, self.clip, norm)
         for group in self.groups.values():
             group.optimiser.step()
 
@@ -140,9 +143,13 @@ class Critics:
                             parameter.clamp_(-config.clamp, config.clamp)
 
     def _update(self, name: str, group: Group, view: Any) -> None:
-        loss = self.calls[name].tensor(self.calls[name](step=view), ())
+        call = self.calls[name]
+        loss = call.tensor(call(step=view), ())
+        if not loss.requires_grad:
+            raise call.error("returned a critic_loss without a gradient", "likely: a .detach() or no_grad() too many")
         plain = [parameter for _, parameter in group.parameters]
         gradients = torch.autograd.grad(loss, plain, allow_unused=True)
+        check_critic(call, loss, gradients, view.index)
         for parameter, gradient in zip(plain, gradients, strict=True):
             parameter.grad = gradient
         group.optimiser.step()

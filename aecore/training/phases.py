@@ -16,9 +16,7 @@ from aecore.step import Step
 from aecore.training.guard import author, check_step
 from aecore.training.optimisers import Critics, Updater
 from aecore.training.session import Session
-from aecore.training.stages import Stage
-
-JOINT = "joint"
+from aecore.training.stages import JOINT, AuthoredStage
 
 
 class Phase(Protocol):
@@ -55,6 +53,7 @@ class JointPhase:
     def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
         """before_step, critics, then one update of the roles that nobody asked to leave alone."""
         model = self.model
+        forget_logged(model)
         resting = self._before(batch, session)
         step = Step(
             model,
@@ -71,6 +70,8 @@ class JointPhase:
         for call in model.hooks.each("extra_loss"):
             losses.append(("extra_loss", author(call), call.tensor(call(step=step), (len(batch),))))
         total = torch.stack([value for _, _, value in losses]).sum(0).mean()
+        if not total.requires_grad:
+            raise model.hooks.owner("objective").error("returned an objective without a gradient, which would train nothing")
         norm = self.updater.gradients(total, [role for role in MAIN_ROLES if role not in resting])
         check_step(step, self.name, total, norm, losses)
         self.updater.apply()
@@ -111,22 +112,23 @@ class JointPhase:
 class StagePhase:
     """A plugin's stage, run by the same loop; schedules, critics and ``before_step`` sleep."""
 
-    def __init__(self, model: Model, config: TrainConfig, stage: Stage, steps_per_epoch: int, lr: float) -> None:
+    def __init__(self, model: Model, config: TrainConfig, planned: AuthoredStage, steps_per_epoch: int, lr: float) -> None:
         self.model = model
-        self.stage = stage
-        self.name = stage.name
-        self.total_steps = stage.total_steps(steps_per_epoch)
-        self.updater = Updater(model, config, stage.trains, stage.lr or lr)
+        self.planned = planned
+        self.name = planned.name
+        self.total_steps = planned.stage.total_steps(steps_per_epoch)
+        self.updater = Updater(model, config, planned.stage.trains, planned.stage.lr or lr)
 
     def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
         """One update of the stage's roles on the stage's loss."""
         model = self.model
+        forget_logged(model)
         step = Step(
             model, batch, index=session.index, samples=model.samples, training=True, schedule=lambda _: model.beta.clone()
         )
-        losses = self.stage.loss(step)
+        losses = self.planned.loss(step)
         loss = losses.mean()
-        norm = self.updater.gradients(loss, self.stage.trains)
+        norm = self.updater.gradients(loss, self.planned.stage.trains)
         check_step(step, self.name, loss, norm, [("the loss", f"the stage '{self.name}'", losses)])
         self.updater.apply()
         return logged(model, step, loss, norm)
@@ -152,5 +154,10 @@ def logged(model: Model, step: Step, loss: Tensor, norm: Tensor) -> dict[str, fl
     for name in model.plugins:
         plugin = model.plugin(name)
         values |= {f"{name}.{key}": value for key, value in plugin.logged.items()}
-        plugin.logged.clear()
     return values
+
+
+def forget_logged(model: Model) -> None:
+    """Drop what plugins logged outside steps, e.g. in validation: a resumed run would not have it."""
+    for name in model.plugins:
+        model.plugin(name).logged.clear()

@@ -24,6 +24,9 @@ class Progress(Protocol):
     def note(self, text: str) -> None:
         """A sentence for the reader."""
 
+    def alarm(self, text: str) -> None:
+        """Something that the reader should act on: what it is, and lines of what to try."""
+
     def end(self) -> None:
         """Nothing more comes."""
 
@@ -45,6 +48,9 @@ class Silent:
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
+
+    def alarm(self, text: str) -> None:
+        """See `Progress.alarm`."""
 
     def end(self) -> None:
         """See `Progress.end`."""

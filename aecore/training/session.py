@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from aecore.batch import Batch
+from aecore.data.batching import some_sentences
 from aecore.data.corpus import Corpus
 from aecore.errors import ConfigError
 from aecore.evaluation.likelihood import evaluate_split
@@ -54,7 +54,7 @@ class Session:
         """A batch of training sentences drawn uniformly, with replacement between calls, from a stream of its own."""
         split = self.corpus.train
         with self.streams("session", self.draws):
-            chosen = torch.randperm(len(split))[: self.batch_size]
+            chosen = some_sentences(len(split), self.batch_size)
         self.draws += 1
         return split.batch(chosen).to(self.model.device)
 
@@ -74,7 +74,13 @@ class Session:
         """
         if self.updater is None:
             raise ConfigError("session.update was called outside a training step", "pre_train_init returns stages instead")
-        updater = self.updater()
+        updater, roles = self.updater(), list(roles)
+        strangers = sorted(set(roles) - updater.roles)
+        if strangers:
+            raise ConfigError(
+                f"session.update was asked for the roles {', '.join(strangers)}, which this phase does not update",
+                f"roles of the phase: {', '.join(sorted(updater.roles))}",
+            )
         norm = updater.gradients(loss, roles)
         check_norm(norm, "session.update", self.index)
         updater.apply()
@@ -82,5 +88,6 @@ class Session:
 
     def evaluate(self, split: str, *names: str) -> dict[str, float | None]:
         """Figures of a split by name, e.g. ``evaluate("valid", "nll_elbo")``; without effect on training."""
-        figures = evaluate_split(self.model, self.corpus.split(split), self.streams, self.evaluation_batch)
+        mi = not {"mi", "mi_batch"}.isdisjoint(names)
+        figures = evaluate_split(self.model, self.corpus.split(split), self.streams, self.evaluation_batch, mi=mi)
         return {name: getattr(figures, name) for name in names}

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from aecore.dispatch import Call
 from aecore.errors import ConfigError
+from aecore.plugin import ROLES
 
 if TYPE_CHECKING:
+    from aecore.model import Model
     from aecore.step import Step
     from aecore.training.session import Session
+
+#: The name of the phase that follows the stages.
+JOINT = "joint"
 
 
 @dataclass(frozen=True)
@@ -50,3 +56,54 @@ class Stage:
     def total_steps(self, steps_per_epoch: int) -> int:
         """The steps that the stage plans."""
         return self.steps if self.steps is not None else round((self.epochs or 0) * steps_per_epoch)
+
+
+@dataclass(frozen=True)
+class AuthoredStage:
+    """A stage and the plugin that asked for it, so that whatever its functions raise or return has an author."""
+
+    author: Call
+    stage: Stage
+
+    @property
+    def name(self) -> str:
+        """The stage's name."""
+        return self.stage.name
+
+    def loss(self, step: Step) -> Tensor:
+        """(B,): the stage's loss, checked like the value of a hook."""
+        what = f"the loss of the stage '{self.name}'"
+        losses = self.author.tensor(self.author.within(what, self.stage.loss, step), (len(step.batch),), what)
+        if not losses.requires_grad:
+            raise self.author.error(f"returned {what} without a gradient, which would train nothing")
+        return losses
+
+    def ends(self, session: Session) -> bool:
+        """What ``until`` says."""
+        until = self.stage.until
+        return until is not None and bool(self.author.within(f"the condition of the stage '{self.name}'", until, session))
+
+    def end(self, session: Session) -> None:
+        """Call ``done``."""
+        if self.stage.done is not None:
+            self.author.within(f"the end of the stage '{self.name}'", self.stage.done, session)
+
+
+def ask_for_stages(model: Model, session: Session) -> list[AuthoredStage]:
+    """The stages of every plugin, in the order of ``--plugin``.
+
+    Raises:
+        PluginError: for anything but a list of stages, a stage that is called like the joint phase, or unknown roles.
+    """
+    found = []
+    for call in model.hooks.each("pre_train_init"):
+        stages = call(session=session)
+        if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
+            raise call.error("did not return a list of stages from pre_train_init", "due: [Stage(...), ...] or []")
+        for stage in stages:
+            unknown = [role for role in stage.trains if role not in ROLES]
+            if stage.name == JOINT or unknown:
+                bad = f"the name '{JOINT}'" if stage.name == JOINT else f"the roles {unknown}"
+                raise call.error(f"returned a stage with {bad}", f"roles: {', '.join(ROLES)}")
+            found.append(AuthoredStage(call, stage))
+    return found

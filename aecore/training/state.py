@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
+
+import torch
+
+import aecore
 
 
 @dataclass
@@ -30,6 +35,7 @@ class TrainState:
         finished: whether the run has its summary.
         draws: batches that plugins drew from the session.
         plateau: the counters of the schedule.
+        collapsed: whether the posterior was at the last validation.
     """
 
     phase: int = 0
@@ -43,6 +49,7 @@ class TrainState:
     draws: int = 0
     plateau: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
+    collapsed: bool = False
 
     @property
     def joint(self) -> bool:
@@ -58,3 +65,18 @@ class TrainState:
         """From the checkpoint."""
         best = values.get("best")
         return cls(**{**values, "best": Best(**best) if best else None})
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What has to be the same for a resumed run to be the same bit for bit."""
+    return {
+        "aecore": aecore.__version__,
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs between two environments, in words; empty where nothing does."""
+    return ", ".join(f"{name}: {old.get(name)} then, {new[name]} now" for name in new if old.get(name) != new[name])

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
-import aecore
 from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.batching import Plan, epoch_plan
@@ -17,20 +16,21 @@ from aecore.data.corpus import Corpus
 from aecore.errors import RunError, Stopped
 from aecore.evaluation.likelihood import Figures, evaluate_split
 from aecore.model import Model
-from aecore.plugin import ROLES
+from aecore.reports.curves import Curves
 from aecore.runs.checkpoint import load_tensors, save_tensors, select
 from aecore.runs.config import RunConfig
 from aecore.runs.files import to_json, write_atomic
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
 from aecore.training.journal import Journal
-from aecore.training.phases import JOINT, JointPhase, Phase, StagePhase
+from aecore.training.phases import JointPhase, Phase, StagePhase
 from aecore.training.plateau import Plateau
 from aecore.training.progress import Progress, Silent
 from aecore.training.session import Session
 from aecore.training.signals import StopSignals
-from aecore.training.stages import Stage
-from aecore.training.state import Best, TrainState
+from aecore.training.stages import AuthoredStage, ask_for_stages
+from aecore.training.state import Best, TrainState, changed, environment
+from aecore.training.watch import announce, gain_from_z
 
 
 class _Abandoned(Exception):
@@ -63,7 +63,8 @@ class Trainer:
         batches = (config.train.batch_size, config.evaluate.batch_size)
         self.session = Session(model, corpus, self.streams, *batches, self.steps_per_epoch)
         self.journal = Journal(folder.metrics, self.progress)
-        self._stages: list[Stage] = []
+        self.curves = Curves(folder, config, self.progress)
+        self._stages: list[AuthoredStage] = []
         self._phase: Phase | None = None
         self._plan: tuple[tuple[int, int], Plan] | None = None
         self._saved_at = time.monotonic()
@@ -107,23 +108,15 @@ class Trainer:
         self.session.draws = self.state.draws
         self.journal.restore(meta["journal"])
         self._enter_phase().restore(tensors)
-        if meta["environment"] != self._environment():
+        if changes := changed(meta["environment"], environment(self.model.device)):
             self.progress.note(
                 "versions, device or threads differ from those of the checkpoint: the run goes on, but not bit for bit "
-                f"({_difference(meta['environment'], self._environment())})"
+                f"({changes})"
             )
 
     def _ask_for_stages(self) -> None:
         with self.streams("pre_train_init"):
-            for call in self.model.hooks.each("pre_train_init"):
-                stages = call(session=self.session)
-                if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
-                    raise call.error("did not return a list of stages from pre_train_init", "due: [Stage(...), ...] or []")
-                for stage in stages:
-                    if stage.name == JOINT or unknown_roles(stage):
-                        bad = f"the name '{JOINT}'" if stage.name == JOINT else f"the roles {unknown_roles(stage)}"
-                        raise call.error(f"returned a stage with {bad}", f"roles: {', '.join(ROLES)}")
-                self._stages += stages
+            self._stages = ask_for_stages(self.model, self.session)
 
     def _enter_phase(self) -> Phase:
         state, train = self.state, self.config.train
@@ -212,7 +205,7 @@ class Trainer:
         if self._plan is None or self._plan[0] != here:
             with self.streams("data", *self._key(), self.state.epoch):
                 mode = self.model.composition.batching
-                self._plan = (here, epoch_plan(self.corpus.train.lengths, self.config.train.batch_size, mode))
+                self._plan = (here, epoch_plan(self.corpus.train, self.config.train.batch_size, mode))
         return self.corpus.train.batch(self._plan[1][self.state.cursor]).to(self.model.device)
 
     def _end_epoch(self) -> None:
@@ -223,14 +216,20 @@ class Trainer:
         self.journal.end_span(self._where())
         if figures is not None:
             self._select(figures)
-        elif (until := self._stages[state.phase].until) is not None and until(self.session):
+        elif self._until():
             state.ended = "its own condition"
         state.checked = state.step
         if state.cursor == self.steps_per_epoch:
             state.epoch += 1
             state.cursor = 0
         self.checkpoint()
+        self.curves.refresh()
         self.journal.restart_clock()
+
+    def _until(self) -> bool:
+        planned = self._stages[self.state.phase]
+        with self.streams("until", planned.name, self.state.step):
+            return planned.ends(self.session)
 
     def _evaluate(self, split: str) -> Figures:
         def tick(done: int, total: int) -> None:
@@ -238,15 +237,17 @@ class Trainer:
             if self._stop_requested():
                 raise _Abandoned
 
-        return evaluate_split(self.model, self.corpus.split(split), self.streams, self.config.evaluate.batch_size, tick=tick)
+        size, last = self.config.evaluate.batch_size, split == "test"
+        return evaluate_split(self.model, self.corpus.split(split), self.streams, size, tick=tick, mi=last)
 
     def _select(self, figures: Figures) -> None:
         """Log the validation figures, keep the weights if they are the best, and let the plateau schedule see the value."""
         state, train, metric = self.state, self.config.train, self.selected_by
         value = figures.objective if metric == "last" else getattr(figures, metric)
-        measured = {**figures.report(), "objective": figures.objective}
-        del measured["estimators"]
-        self.journal.write({**self._where(), "split": "valid", **measured})
+        gain = gain_from_z(self.model, self.corpus.valid, self.streams, self.config.evaluate.batch_size)
+        row = {**self._where(), "split": "valid", **figures.row(), "gain": gain}
+        self.journal.write(row)
+        state.collapsed = announce(self.progress, self.model, row, state.collapsed)
         if metric == "last" or state.best is None or value < state.best.value:
             state.best = Best(state.step, self._where()["epoch"], metric, value)
             self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
@@ -278,10 +279,8 @@ class Trainer:
         if state.joint:
             self._finish()
             return
-        done = self._stages[state.phase].done
-        if done is not None:
-            with self.streams("done", self.phase.name):
-                done(self.session)
+        with self.streams("done", self.phase.name):
+            self._stages[state.phase].end(self.session)
         state.phase += 1
         state.step = state.epoch = state.cursor = state.checked = 0
         state.ended = ""
@@ -307,6 +306,7 @@ class Trainer:
             "ended": self.state.ended or "the planned steps are done",
         }
         write_atomic(self.folder.summary, (to_json(summary, indent=2) + "\n").encode())
+        self.curves.finish()
         self.state.finished = True
         self.checkpoint()
 
@@ -333,7 +333,7 @@ class Trainer:
             "state": self.state.to_json(),
             "journal": self.journal.state(),
             "data": self.corpus.fingerprint,
-            "environment": self._environment(),
+            "environment": environment(self.model.device),
         }
         try:
             save_tensors(self.folder.checkpoint, tensors, meta)
@@ -341,20 +341,3 @@ class Trainer:
             way_out = f"make room, then go on from the last checkpoint: aecore resume {self.folder.path}"
             raise RunError(error.what, *error.evidence, way_out) from error
         self._saved_at = time.monotonic()
-
-    def _environment(self) -> dict[str, Any]:
-        return {
-            "aecore": aecore.__version__,
-            "torch": torch.__version__,
-            "device": self.model.device.type,
-            "threads": torch.get_num_threads(),
-        }
-
-
-def unknown_roles(stage: Stage) -> list[str]:
-    """The names among the stage's roles that are none."""
-    return [role for role in stage.trains if role not in ROLES]
-
-
-def _difference(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name}: {old.get(name)} then, {new[name]} now" for name in new if old.get(name) != new[name])

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from aecore.catalogue import Catalogue, normalise
@@ -11,9 +12,9 @@ from aecore.hookspec import HOOKS
 from aecore.manifest import GIVEN_BY
 
 
-def described(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, Any]:
+def described(names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path] = ()) -> dict[str, Any]:
     """Who answers what; settings may refine what a plugin needs and gives, and reading them imports it."""
-    composition = _composed([name for name in names if normalise(name) != DEFAULTS], settings)
+    composition = _composed([name for name in names if normalise(name) != DEFAULTS], settings, registries)
     return {
         "plugins": list(composition.names),
         "hooks": {hook: composition.implementers(hook) for hook in HOOKS},
@@ -24,8 +25,8 @@ def described(names: Sequence[str], settings: Mapping[str, Any]) -> dict[str, An
     }
 
 
-def _composed(names: Sequence[str], settings: Mapping[str, Any]) -> Composition:
-    catalogue = Catalogue.discover()
+def _composed(names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path]) -> Composition:
+    catalogue = Catalogue.discover(registries)
     if not settings:
         return compose([catalogue.part(name) for name in names], catalogue.defaults)
     from aecore.assembly import assemble

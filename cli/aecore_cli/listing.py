@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from aecore.catalogue import Catalogue, Entry, Listing, hook_kinds, normalise
@@ -17,28 +18,37 @@ Described = dict[str, Any]
 NOT_INSTALLED = "not installed"
 
 
-def listed(load: bool) -> list[Described]:
-    """Every plugin that is installed, then those that the registry knows besides."""
-    catalogue = Catalogue.discover()
+def listed(load: bool, registries: Iterable[Path] = ()) -> tuple[list[Described], list[str]]:
+    """Every plugin that is installed, then those that registries know besides; and what is wrong with the registries."""
+    catalogue = Catalogue.discover(registries)
     entries = [_tried(catalogue, entry) if load else entry for entry in catalogue.entries.values()]
     known = {name: listing for name, listing in catalogue.known.items() if name not in catalogue.entries}
-    return [*map(described, entries), *(_described_listing(name, listing) for name, listing in known.items())]
+    found = [*map(described, entries), *(_described_listing(name, listing) for name, listing in known.items())]
+    return [_with_origin(plugin, catalogue) for plugin in found], catalogue.registries.warnings()
 
 
-def informed(name: str) -> Described:
-    """One plugin with its settings; why it is broken where it is.
+def informed(name: str, registries: Iterable[Path] = ()) -> tuple[Described, list[str]]:
+    """One plugin with its settings, why it is broken where it is, and what registries disagree about.
 
     Raises:
         CompositionError: when no plugin of the name is installed or known.
     """
-    catalogue, name = Catalogue.discover(), normalise(name)
+    catalogue, name = Catalogue.discover(registries), normalise(name)
     if name not in catalogue.entries and name in catalogue.known:
-        return {**_described_listing(name, catalogue.known[name]), "settings": []}
-    if name not in catalogue.entries:
-        catalogue.entry(name)
-    entry = _tried(catalogue, catalogue.entries[name])
-    settings = read_settings(catalogue.load(name).Config) if entry.status == "ok" else []
-    return {**described(entry), "settings": settings}
+        found = {**_described_listing(name, catalogue.known[name]), "settings": []}
+    else:
+        if name not in catalogue.entries:
+            catalogue.entry(name)
+        entry = _tried(catalogue, catalogue.entries[name])
+        settings = read_settings(catalogue.load(name).Config) if entry.status == "ok" else []
+        found = {**described(entry), "settings": settings}
+    return _with_origin(found, catalogue), catalogue.registries.warnings_about(name)
+
+
+def _with_origin(plugin: Described, catalogue: Catalogue) -> Described:
+    """The registry that lists it, where one does."""
+    origin = catalogue.registries.origins.get(plugin["name"])
+    return {**plugin, "registry": None if origin is None else str(origin)}
 
 
 def _tried(catalogue: Catalogue, entry: Entry) -> Entry:
@@ -132,6 +142,8 @@ def facts(plugin: Described) -> list[tuple[str, str]]:
         ("distribution", f"{plugin['distribution']} {plugin['version']}".rstrip()),
         ("hooks", "\n".join(hook_kinds(tuple(plugin["hooks"]))) or "-"),
     ]
+    if plugin["registry"]:
+        found.insert(3, ("registry", plugin["registry"]))
     if plugin["batching"]:
         found += [("requires", _needs(plugin)), ("provides", _gives(plugin)), ("batches", plugin["batching"])]
     return found

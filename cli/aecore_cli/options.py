@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from aecore.generation.strategy import Choice
 
 
 def settings_of(assignments: list[str] | None) -> dict[str, Any]:
@@ -23,10 +25,13 @@ def _device(name: str | None) -> str | None:
     return name
 
 
-def _temperature(value: float) -> float:
-    if value != 0 and not (math.isfinite(value) and 0.001 <= value <= 1000):
-        raise typer.BadParameter(f"{value:g} is neither 0 nor between 0.001 and 1000.")
-    return value
+def choice_of(temperature: float | None, top_k: int, top_p: float, beam: int, max_length: int) -> Choice:
+    """The flags that say how words are chosen, checked together before anything is loaded."""
+    from aecore.generation.strategy import Strategy
+
+    choice: Choice = {"top_k": top_k, "top_p": top_p, "beam": beam, "max_length": max_length}
+    Strategy(temperature, **choice)
+    return choice
 
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run.")]
@@ -35,7 +40,7 @@ Plugins = Annotated[
 ]
 Data = Annotated[
     str | None,
-    typer.Option(metavar="SPEC", help="toy, or a folder with train.txt, valid.txt, test.txt; SPEC[:20%] takes the head."),
+    typer.Option(metavar="SPEC", help="toy, or a folder with train, valid, test as .txt or .jsonl; SPEC[:20%] takes the head."),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -57,8 +62,24 @@ TrainDevice = Annotated[
 Device = Annotated[str, typer.Option("--device", metavar="D", callback=_device, help="auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the draws.")]
 Temperature = Annotated[
-    float,
-    typer.Option("--temperature", metavar="T", callback=_temperature, help="0: the likeliest words; above: words drawn at T."),
+    float | None,
+    typer.Option(metavar="T", help="0, the default: the likeliest words; above: words drawn at T. 1 with --top-k or --top-p."),
+]
+TopK = Annotated[int, typer.Option(metavar="K", show_default=False, help="Draw among the K likeliest words.")]
+TopP = Annotated[
+    float, typer.Option(metavar="P", show_default=False, help="Draw from the fewest words that have probability P.")
+]
+Beam = Annotated[int, typer.Option(metavar="N", show_default=False, help="Search the likeliest sentence with N hypotheses.")]
+MaxLength = Annotated[int, typer.Option(metavar="N", help="Cut a sentence after N words.")]
+SentenceFile = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", show_default=False, help="Sentences, one a line; - is standard input.")
+]
+TestSentences = Annotated[
+    int, typer.Option("-n", metavar="N", min=1, help="Without FILE or a pipe: sentences of the test split.")
 ]
 Count = Annotated[int, typer.Option("-n", metavar="N", min=1, help="How many sentences.")]
+Registries = Annotated[
+    list[Path] | None,
+    typer.Option("--registry", metavar="FILE", help="A file that lists further plugins; again for another."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on stdout.")]

@@ -9,13 +9,14 @@ from typing import Any
 from aecore.catalogue import Catalogue
 from aecore.composition import DEFAULTS
 from aecore.runs.run import Run
+from aecore.training.watch import collapse_signs, described
 from aecore_cli.progress import listening
 from aecore_cli.sentences import first_sentences
 from aecore_cli.show import note, print_pairs, print_table, shortened, title, working
 
 SHOWN = 3
-#: A test KL below this, in nats per sentence, means that z says next to nothing about x.
-COLLAPSED = 0.1
+#: The figures of a split, in the order of the table; those that cost most are left out where they were not measured.
+COLUMNS = ("sentences", "tokens", "nll_elbo", "ppl_elbo", "nll_iw", "ppl_iw", "rec", "kl", "mi", "mi_batch", "au")
 
 
 def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> None:
@@ -49,22 +50,18 @@ def _shown(sentence: str, indent: int) -> str:
 def print_figures(figures: Mapping[str, Any]) -> None:
     """The figures of one split as a table, and how they were estimated."""
     estimators = figures["estimators"]
-    heads = ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl"]
-    row = [
-        str(figures["split"]),
-        *(f"{figures[name]:,}" for name in heads[1:3]),
-        *(_number(figures[name]) for name in heads[3:]),
-    ]
-    print_table(heads, [row], right=heads[1:])
+    names = [name for name in COLUMNS if not (name.endswith("_iw") and figures.get(name) is None)]
+    heads = ["split", *names]
+    print_table(heads, [[str(figures["split"]), *(_number(figures.get(name)) for name in names)]], right=heads[1:])
     print()
-    pairs = [(name, estimators[name]) for name in ("nll_elbo", "rec", "kl") if estimators[name]]
+    pairs = [(name, estimators[name]) for name in COLUMNS if estimators.get(name)]
     if "selected" in figures:
         pairs.append(("selected", _selection(figures)))
-    print_pairs([*pairs, ("units", "nll_elbo, rec, kl: nats per sentence; ppl_elbo: per token, </s> counted")])
+    print_pairs([*pairs, ("units", "nats per sentence; ppl: per token, </s> counted; au: latent dimensions")])
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.2f}"
+    return "-" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:,.2f}"
 
 
 def _selection(summary: Mapping[str, Any]) -> str:
@@ -96,9 +93,7 @@ def _another_plugin(run: Run) -> str | None:
 
 
 def _warn_of_collapse(run: Run) -> None:
-    summary = run.summary
-    if summary["nll_elbo"] is not None and summary["kl"] < COLLAPSED:
-        note(
-            f"\nnote: the posterior has collapsed (KL {summary['kl']:.2f} nats): the decoder does without z.\n"
-            "  try: longer training, or a plugin that holds the KL up; see: aecore plugins list"
-        )
+    """What the alarm said of the validation split, of the selected weights and the test split."""
+    signs = collapse_signs(run.summary)
+    if signs:
+        note(f"\nwarning: {described(signs, run.model.composition)}")

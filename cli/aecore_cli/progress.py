@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,11 +15,18 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aecore.training.phases import JOINT
 from aecore.training.progress import Progress
+from aecore.training.stages import JOINT
 from aecore_cli.pace import Pace, duration
 
 Row = Mapping[str, Any]
+
+#: Divergences as bars, for terminals that can show them and for others.
+RAMP, ASCII_RAMP = "▁▂▃▄▅▆▇█", "_.-:=+*#"
+#: Bars at most.
+BARS = 64
+#: Nats per sentence that a full bar stands for at least.
+TOP = 0.5
 
 
 @contextmanager
@@ -45,6 +52,35 @@ def validation(row: Row) -> list[str]:
     if row.get("nll_elbo") is None:
         return [f"rec {row['rec']:.2f}", f"kl {row['kl']:.2f}"]
     return [f"nll_elbo {row['nll_elbo']:.2f}", f"ppl {row['ppl_elbo']:.2f}"]
+
+
+def latents(row: Row, encoding: str | None, bars: int = BARS) -> list[str]:
+    """``au 5/8``, ``kl/dim ▁▂█▁▁▃▁▁ to 1.92``, as far as they were measured."""
+    units, divergences = row.get("au"), row.get("kl_per_dimension")
+    found = [] if units is None else [f"au {units}" + (f"/{len(divergences)}" if divergences else "")]
+    if divergences:
+        found.append(f"kl/dim {sparkline(divergences, encoding, bars)} to {max(divergences):.2f}")
+    return found
+
+
+def sparkline(values: Sequence[float], encoding: str | None, bars: int = BARS) -> str:
+    """A bar for each value, or for the largest of some neighbours where there are more than ``bars``; 0 at the bottom.
+
+    The top is the largest value, but `TOP` at least: small differences between small values are not blown up.
+    """
+    share = -(-len(values) // bars)
+    pooled = [max(values[start : start + share]) for start in range(0, len(values), share)]
+    top, last = max(TOP, *pooled), len(RAMP) - 1
+    ramp = RAMP if _encodable(RAMP, encoding) else ASCII_RAMP
+    return "".join(ramp[min(last, max(0, round(value / top * last)))] for value in pooled)
+
+
+def _encodable(text: str, encoding: str | None) -> bool:
+    try:
+        text.encode(encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 class _Paced(ABC):
@@ -121,12 +157,19 @@ class PlainProgress(_Paced):
     def draw_epoch(self, train: Row, valid: Row | None) -> None:
         """See `_Paced.draw_epoch`."""
         line = "  ".join([*self.pace.words(), *figures(train)])
-        self.note(line if valid is None else f"{line} | valid {'  '.join(validation(valid))}")
+        if valid is not None:
+            measured = [*validation(valid), *latents(valid, sys.stderr.encoding)]
+            line = f"{line} | valid {'  '.join(measured)}"
+        self.note(line)
         self._due = time.monotonic() + self.interval
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
         print(text, file=sys.stderr, flush=True)
+
+    def alarm(self, text: str) -> None:
+        """See `Progress.alarm`."""
+        self.note(f"warning: {text}")
 
     def end(self) -> None:
         """See `Progress.end`."""
@@ -143,6 +186,7 @@ class LiveProgress(_Paced):
         self._live: Live | None = None
         self._headed = ""
         self._values: Row = {}
+        self._valid: Row = {}
 
     def begin(self, phase: str, done: int, total: int, steps_per_epoch: int) -> None:
         """See `Progress.begin`."""
@@ -161,6 +205,7 @@ class LiveProgress(_Paced):
 
     def draw_epoch(self, train: Row, valid: Row | None) -> None:
         """See `_Paced.draw_epoch`."""
+        self._valid = valid or {}
         if self._headed != self.pace.phase:
             self._headed = self.pace.phase
             self.console.print(Text(_line(HEADS), style="bold"))
@@ -169,6 +214,12 @@ class LiveProgress(_Paced):
     def note(self, text: str) -> None:
         """See `Progress.note`."""
         self.console.print(Text(text, style="dim"))
+
+    def alarm(self, text: str) -> None:
+        """See `Progress.alarm`."""
+        what, *lines = text.split("\n")
+        self.console.print(Text(what, style="bold yellow"))
+        self.console.print(Text("\n".join(lines)))
 
     def end(self) -> None:
         """See `Progress.end`."""
@@ -198,11 +249,14 @@ class LiveProgress(_Paced):
         done = ProgressBar(pace.total, pace.done, width, complete_style="cyan", finished_style="cyan", style="bright_black")
         bar.add_row(pace.name, done, steps, f"epoch {pace.epoch}", left)
         speed = [f"{pace.tokens_per_s:,.0f} tokens/s"] if pace.steps_per_s else []
-        return Group(bar, Text(doing or "  ".join([*speed, *figures(self._values)]), style="dim"))
+        lines = [Text(doing or "  ".join([*speed, *figures(self._values)]), style="dim")]
+        if found := latents(self._valid, self.console.encoding, max(8, min(BARS, self.console.width - 38))):
+            lines.append(Text(f"validation: {'  '.join(found)}", style="dim", no_wrap=True, overflow="ellipsis"))
+        return Group(bar, *lines)
 
 
-HEADS = ("epoch", "step", "tokens/s", "rec", "kl", "beta", "valid nll", "ppl")
-WIDTHS = (7, 9, 9, 8, 7, 8, 10, 8)
+HEADS = ("epoch", "step", "tokens/s", "rec", "kl", "beta", "valid nll", "ppl", "au")
+WIDTHS = (7, 9, 9, 8, 7, 8, 10, 8, 5)
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -217,6 +271,7 @@ def _cells(pace: Pace, train: Row, valid: Row) -> tuple[str, ...]:
         (train, "beta", ".3g"),
         (valid, "nll_elbo", ".2f"),
         (valid, "ppl_elbo", ".2f"),
+        (valid, "au", "d"),
     ]
     values = [f"{row[name]:{form}}" if row.get(name) is not None else "-" for row, name, form in shown]
     return (pace.epoch, f"{pace.done:,}", f"{pace.tokens_per_s:,.0f}", *values)

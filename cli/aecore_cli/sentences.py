@@ -1,4 +1,4 @@
-"""Sentences in, from a file, a pipe or the corpus; pairs of them out."""
+"""Sentences and codes in, from a file, a pipe or the corpus; sentences, pairs of them and codes out."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from aecore.errors import DataError
 from aecore_cli.show import note, print_json, title
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from aecore.runs.run import Run
 
 Pairs = list[tuple[str, str]]
@@ -36,14 +38,30 @@ def sentences_for(run: Run, file: Path | None, n: int) -> list[str]:
         text = read_file(file, longest)
     for line in text.report.lines():
         note(f"warning: {line}")
-    _note_unknown(run, text.sentences)
+    note_unknown(run, text.sentences)
     return text.sentences
 
 
-def _standard_input() -> BinaryIO:
+def _standard_input(due: str = "sentences") -> BinaryIO:
     if sys.stdin is None:
-        raise DataError("standard input is closed", "due: sentences in a pipe, one a line, or a FILE")
+        raise DataError("standard input is closed", f"due: {due} in a pipe, one a line, or a FILE")
     return sys.stdin.buffer
+
+
+def codes_from(file: Path | None) -> Tensor:
+    """(N, D): the codes in the file, or in the lines of standard input.
+
+    Raises:
+        DataError: for what holds no codes.
+    """
+    from aecore.data.readers import bounded_lines
+    from aecore.generation.codes import parse_codes, read_codes
+
+    if file is not None and file != STDIN:
+        return read_codes(file)
+    if file is None and not _piped():
+        raise DataError("there are no codes to decode", "due: a FILE, or a pipe: aecore encode RUN | aecore decode RUN")
+    return parse_codes(bounded_lines(_standard_input("codes")), "standard input")
 
 
 def first_sentences(run: Run, n: int) -> list[str]:
@@ -61,7 +79,8 @@ def _piped() -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
 
-def _note_unknown(run: Run, sentences: list[str]) -> None:
+def note_unknown(run: Run, sentences: list[str]) -> None:
+    """Say how many words of the sentences the run does not know."""
     unknown = run.unknown_words(sentences)
     if unknown:
         words = "word is" if unknown == 1 else "words are"
@@ -76,3 +95,21 @@ def print_reconstructions(pairs: Pairs, as_json: bool) -> None:
         print("\n\n".join(f"{sentence}\n{title(found)}" for sentence, found in pairs))
     else:
         print("\n".join(f"{sentence}\t{found}" for sentence, found in pairs))
+
+
+def print_sentences(sentences: list[str], as_json: bool) -> None:
+    """A list, or a sentence a line."""
+    if as_json:
+        print_json(sentences)
+    else:
+        print("\n".join(sentences))
+
+
+def print_codes(codes: Tensor, as_json: bool) -> None:
+    """Lists of numbers, or a code a line with tabs between its numbers."""
+    from aecore.generation.codes import code_lines
+
+    if as_json:
+        print_json(codes.tolist())
+    else:
+        print("\n".join(code_lines(codes)))

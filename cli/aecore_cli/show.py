@@ -12,7 +12,11 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 #: Words that a terminal shows in colour.
-STYLES = {"ok": "green", "broken": "red", "duplicate": "red", "incompatible": "yellow", "not installed": "dim"}
+STYLES = {"ok": "green", "broken": "red", "duplicate": "red", "incompatible": "yellow", "not installed": "dim"} | {
+    "passed": "green",
+    "failed": "red",
+    "excepted": "yellow",
+}
 
 
 @contextmanager

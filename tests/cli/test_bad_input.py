@@ -93,6 +93,7 @@ BAD_OPTIONS = [
     ("sample", "--device", "tpu"),
     ("sample", "--seed", "-1"),
     ("evaluate", "--limit", "0"),
+    ("evaluate", "--iw-samples", "-1"),
     ("evaluate", "--split", "tset"),
     ("reconstruct", "-n", "0"),
     ("resume", "--max-steps", "1"),

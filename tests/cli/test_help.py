@@ -8,7 +8,21 @@ import sys
 
 import pytest
 
-VERBS = ["train", "resume", "evaluate", "sample", "reconstruct", "compose", "plugins list", "plugins info"]
+VERBS = [
+    "train",
+    "resume",
+    "evaluate",
+    "sample",
+    "reconstruct",
+    "interpolate",
+    "encode",
+    "decode",
+    "compose",
+    "plugins list",
+    "plugins info",
+    "plugins new",
+    "plugins check",
+]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -23,7 +37,8 @@ def test_every_command_says_what_it_prints(cli, verb):
 def test_the_help_lists_exactly_the_verbs_that_exist(cli):
     said = cli("--help")
     listed = [line.split()[0] for line in said.out.partition("Commands:")[2].splitlines() if line.strip()]
-    assert listed == ["train", "resume", "evaluate", "sample", "reconstruct", "compose", "plugins"]
+    generating = ["sample", "reconstruct", "interpolate", "encode", "decode"]
+    assert listed == ["train", "resume", "evaluate", *generating, "compose", "plugins"]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns
     assert "--debug" in said.out
     assert "completion" not in said.out

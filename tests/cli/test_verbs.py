@@ -15,7 +15,7 @@ def test_train_ends_with_figures_examples_and_what_to_type_next(trained):
     assert said.code == 0, said.err
     heads, figures = [line.split() for line in said.out.splitlines()[:2]]
     summary = json.loads((path / "summary.json").read_text())
-    assert heads == ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl"]
+    assert heads == ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl", "mi", "mi_batch", "au"]
     assert figures[:4] == ["test", "500", f"{summary['tokens']:,}", f"{summary['nll_elbo']:.2f}"]
     assert "\nkl        analytic\n" in said.out
     assert "selected  step 3 (epoch 0.003), where the validation objective was lowest" in said.out
@@ -78,6 +78,8 @@ def test_evaluate_prints_json_alone(cli, run):
     assert figures["sentences"] == 20
     assert figures["nll_elbo"] == pytest.approx(figures["rec"] + figures["kl"])
     assert figures["estimators"]["kl"] == "analytic"
+    assert figures["estimators"]["nll_iw"] == "importance-weighted, 5 samples of the posterior"
+    assert json.loads(cli("evaluate", run, "--limit", "20", "--iw-samples", "0", "--json").out)["nll_iw"] is None
 
 
 def test_evaluate_prints_a_table(cli, run):

@@ -7,7 +7,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aecore.data.batching import POOL_BATCHES, Plan, epoch_plan, evaluation_plan
+from aecore.data import batching
+from aecore.data.batching import POOL_BATCHES, BlockPlan, Plan, WholePlan, epoch_plan, evaluation_plan, some_sentences
 from aecore.streams import stream
 
 MODES = ["bucketed", "mixed"]
@@ -34,7 +35,7 @@ def test_every_sentence_once_and_one_batch_at_most_not_full(lengths, batch_size,
 
 
 def test_batches_by_number():
-    plan = Plan(torch.tensor([4, 0, 3, 1, 2]), torch.tensor([0, 2, 3, 5]))
+    plan = WholePlan(torch.tensor([4, 0, 3, 1, 2]), torch.tensor([0, 2, 3, 5]))
     assert [batch.tolist() for batch in plan] == [[4, 0], [3], [1, 2]]
     assert plan[2].tolist() == [1, 2]
     for number in (3, -1):
@@ -93,3 +94,123 @@ def test_evaluation_draws_nothing():
     before = torch.get_rng_state()
     evaluation_plan(some_lengths(100), 8)
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_plans_of_corpora_up_to_a_window_are_pinned():
+    """A figure that was trained before must come out again: these are the batches that the first version drew."""
+    with stream(0, "data", 3):
+        bucketed = epoch_plan(torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), 3, "bucketed")
+    assert [batch.tolist() for batch in bucketed] == [[5], [4, 8, 7], [0, 9, 2], [1, 3, 6]]
+    with stream(0, "data", 3):
+        mixed = epoch_plan(torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), 3, "mixed")
+    assert [batch.tolist() for batch in mixed] == [[4, 0, 9], [1, 6, 5], [3, 8, 2], [7]]
+
+
+# Plans in blocks
+
+
+class Asked:
+    """Sentences that remember which of their lengths were asked for."""
+
+    def __init__(self, lengths):
+        self.lengths = lengths
+        self.slices = []
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def lengths_of(self, numbers):
+        self.slices.append((numbers.start, numbers.stop))
+        return self.lengths[numbers]
+
+
+@pytest.fixture
+def tiny_windows(monkeypatch):
+    """Blocks of 8 sentences or a batch, four to a window, for all corpora."""
+    for name, value in (("LARGE", 0), ("BLOCK", 8), ("WINDOW", 4)):
+        monkeypatch.setattr(batching, name, value)
+
+
+@pytest.mark.usefixtures("tiny_windows")
+@pytest.mark.parametrize("mode", [*MODES, "evaluation"])
+@pytest.mark.parametrize("batch_size", [1, 3, 8, 11])
+@pytest.mark.parametrize("n", [1, 7, 8, 32, 33, 100, 203])
+def test_blocks_hold_every_sentence_once_and_one_batch_at_most_is_not_full(n, batch_size, mode):
+    lengths = some_lengths(n)
+    plan = evaluation_plan(lengths, batch_size) if mode == "evaluation" else draw(lengths, batch_size, mode)
+    assert isinstance(plan, BlockPlan)
+    batches = [batch.tolist() for batch in plan]
+    assert sorted(chain.from_iterable(batches)) == list(range(n))
+    assert len(plan) == len(batches) == -(-n // batch_size)
+    assert sum(len(batch) != batch_size for batch in batches) == (n % batch_size > 0)
+
+
+@pytest.mark.usefixtures("tiny_windows")
+@pytest.mark.parametrize("mode", MODES)
+def test_a_batch_of_blocks_is_a_function_of_stream_and_number(mode):
+    """A resumed run asks for batch 17 first; it must be the one that the killed run would have seen."""
+    lengths = some_lengths(301)
+    expected = [batch.tolist() for batch in draw(lengths, 3, mode)]
+    again, other = draw(lengths, 3, mode), draw(lengths, 3, mode, seed=1)
+    turns = torch.randperm(len(again), generator=torch.Generator().manual_seed(0)).tolist()
+    before = torch.get_rng_state()
+    assert {turn: again[turn].tolist() for turn in turns} == dict(enumerate(expected))
+    assert torch.equal(before, torch.get_rng_state())
+    assert [batch.tolist() for batch in other] != expected
+    assert not {tuple(sorted(batch.tolist())) for batch in other} & {
+        tuple(sorted(batch)) for batch in expected if len(batch) == 3
+    }
+
+
+@pytest.mark.usefixtures("tiny_windows")
+def test_only_the_window_of_the_batch_is_looked_at():
+    sentences = Asked(some_lengths(1000))
+    with stream(0, "data", 0):
+        plan = epoch_plan(sentences, 4, "bucketed")
+    assert sentences.slices == []
+    _ = plan[0], plan[7], plan[3]  # a window is four blocks of two batches
+    assert len(sentences.slices) == 4
+    assert all(end - start == 8 for start, end in sentences.slices)
+    _ = plan[8]
+    assert len(sentences.slices) == 8
+
+
+@pytest.mark.usefixtures("tiny_windows")
+def test_windows_are_of_distant_blocks_and_shuffled_within():
+    lengths = some_lengths(3200)
+    plan = draw(lengths, 4, "mixed")
+    first = [number for index in range(8) for number in plan[index].tolist()]
+    assert len({number // 8 for number in first}) == 4
+    assert max(first) - min(first) > 400
+    blocks = [number // 8 for number in first]
+    assert sum(one != two for one, two in pairwise(blocks)) > 12  # 23 expected of 31; 3 if blocks stayed together
+
+
+@pytest.mark.usefixtures("tiny_windows")
+def test_bucketing_saves_padding_in_blocks_too(monkeypatch):
+    monkeypatch.setattr(batching, "WINDOW", 64)
+    lengths = some_lengths(4000)
+    plan = draw(lengths, 8, "bucketed")
+    padded = sum(int(lengths[batch].max()) * len(batch) for batch in plan)
+    assert int(lengths.sum()) / padded > 0.9
+
+
+@pytest.mark.usefixtures("tiny_windows")
+def test_evaluation_in_blocks_sorts_neighbours_and_draws_nothing():
+    before = torch.get_rng_state()
+    lengths = some_lengths(70)
+    plan = evaluation_plan(lengths, 4)
+    assert [number for index in range(8) for number in plan[index].tolist()] == lengths[:32].argsort(stable=True).tolist()
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize("large", [0, 10**6])
+def test_some_sentences_are_different_ones_drawn_uniformly(monkeypatch, large):
+    monkeypatch.setattr(batching, "LARGE", large)
+    with stream(0, "session", 0):
+        drawn = [some_sentences(10, 3).tolist() for _ in range(2000)]
+        everything = some_sentences(5, 9).tolist()
+    assert all(len(set(row)) == 3 for row in drawn)
+    counts = torch.bincount(torch.tensor(drawn).flatten(), minlength=10)
+    assert (counts - 600).abs().max() < 82  # four standard errors of Binomial(2000, 0.3)
+    assert sorted(everything) == [0, 1, 2, 3, 4]

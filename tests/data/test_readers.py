@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from aecore.data.readers import read_file, read_folder
+from aecore.data import readers
+from aecore.data.readers import SPLITS, Text, find_splits, read_file
 from aecore.errors import DataError
 
 
@@ -19,6 +20,16 @@ def folder(tmp_path):
     for split in ("train", "valid", "test"):
         write(tmp_path / "ptb" / f"{split}.txt", f"a {split} sentence\n".encode())
     return tmp_path / "ptb"
+
+
+def read_folder(path: Path, max_length: int) -> dict[str, Text]:
+    """Every split to its end, as loading a corpus does."""
+    read = {}
+    for name, source in find_splits(path).items():
+        reading = source.read(max_length)
+        read[name] = Text([row.text for row in reading], reading.report)
+    assert list(read) == list(SPLITS)
+    return read
 
 
 def refusal(path: Path, max_length: int = 200) -> str:
@@ -98,7 +109,7 @@ def test_a_missing_split_shows_what_there_is(folder):
     assert refusal(folder) == (
         f"'{folder}' has no valid.txt. Did you mean 'val.txt'?\n"
         "  found: test.txt, train.txt, val.txt\n"
-        "  due:   train.txt, valid.txt, test.txt, one sentence a line"
+        "  due:   train.txt, valid.txt, test.txt, one sentence a line; or train.jsonl, valid.jsonl, test.jsonl"
     )
     (folder / "val.txt").unlink()
     (folder / "test.txt").unlink()
@@ -159,3 +170,21 @@ def test_a_dangling_link(folder):
     (folder / "train.txt").unlink()
     (folder / "train.txt").symlink_to("gone.txt")
     assert refusal(folder) == f"'{folder}/train.txt' cannot be read: No such file or directory."
+
+
+def test_a_split_in_two_formats_or_none(folder):
+    write(folder / "valid.jsonl", b"{}")
+    assert refusal(folder) == (
+        f"'{folder}' has both valid.txt and valid.jsonl; one of the two was due.\n"
+        "  likely: one was made from the other; move one of them away"
+    )
+    (folder / "valid.txt").unlink()
+    (folder / "test.txt").unlink()
+    assert refusal(folder).startswith(f"'{folder}' has no test.jsonl.\n  found: train.txt, valid.jsonl\n")
+
+
+def test_a_line_without_end_is_held_only_in_part(tmp_path, monkeypatch):
+    monkeypatch.setattr(readers, "LONGEST_LINE", 2**20)
+    text = read_file(write(tmp_path / "f.txt", b"a\n" + b"b " * 2**20 + b"\n" + b"c " * 2**19 + b"\nd\n" + b"e" * 2**21), 3)
+    assert text.sentences == ["a", "d"]
+    assert text.report.lines() == ["f.txt: 3 over-long (more than 1 MiB) lines dropped (lines 2, 3, 5)"]

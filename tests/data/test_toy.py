@@ -110,3 +110,42 @@ def test_opposites_run_in_parallel_and_share_no_word():
     for lists in pairs:
         assert len(lists["positive"]) == len(lists["negative"])
         assert not set(lists["positive"]) & set(lists["negative"])
+
+
+PAIRS = [pair for split in toy.pairs().values() for pair in split]
+
+
+def test_the_pairs_are_pinned():
+    text = "\n".join(f"{source.text}\t{target.text}" for source, target in PAIRS)
+    assert sha256(text.encode()).hexdigest() == "b830d6b365122c9c985f8dc8fd169cb29be995fc3eb3c07902772fd42c981b84"
+
+
+def test_pairs_differ_in_sentiment_alone():
+    assert {name: len(split) for name, split in toy.pairs().items()} == toy.SIZES
+    for source, target in PAIRS:
+        assert factors(source.text) == source
+        assert factors(target.text) == target
+        assert (source.sentiment, target.sentiment) == ("negative", "positive")
+        assert (source.tense, source.number, source.subject, source.place) == (
+            target.tense,
+            target.number,
+            target.subject,
+            target.place,
+        )
+
+
+def test_words_of_pairs_are_the_same_or_opposites():
+    """Worked from the word lists alone: every word of the source becomes itself, its opposite, or the article that fits."""
+    opposite = {"a": {"a", "an"}, "an": {"a", "an"}}
+    for lists in (toy_words.TEMPERS, toy_words.JUDGEMENTS, toy_words.MANNERS):
+        opposite |= {bad: {good} for good, bad in zip(lists["positive"], lists["negative"], strict=True)}
+    for verbs in (toy_words.VERBS, toy_words.REACTIONS):
+        for good, bad in zip(verbs["positive"], verbs["negative"], strict=True):
+            opposite |= {one: {other} for one, other in zip(bad, good, strict=True)}
+    for source, target in PAIRS:
+        for one, other in zip(source.text.split(" "), target.text.split(" "), strict=True):
+            assert other in opposite.get(one, {one}), (source.text, target.text)
+
+
+def test_no_sentence_is_in_two_pairs():
+    assert len({source.text for source, _ in PAIRS}) == len({target.text for _, target in PAIRS}) == 9000

@@ -1,14 +1,15 @@
 """Words to ids and back."""
 
 import doctest
+from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 
 from aecore.batch import END, PAD, START, UNKNOWN
-from aecore.data import vocabulary
+from aecore.data import toy, vocabulary
 from aecore.data.vocabulary import Vocabulary, words
 from aecore.errors import RunError
 
@@ -111,3 +112,77 @@ def test_a_foreign_file():
         "  ids 0 to 3: [UNK], a, None, None\n"
         "  due:        <pad>, <s>, </s>, <unk>"
     )
+
+
+def test_a_limit_and_a_least_count():
+    sentences = ["a a a b b c d d", "a"]
+    assert len(Vocabulary.build(sentences, size=6)) == 6
+    assert ids(Vocabulary.build(sentences, size=6), "a b d c") == [4, 5, 3, 3]  # b and d tie: alphabetical
+    assert ids(Vocabulary.build(sentences, min_count=2), "a b c d") == [4, 5, 3, 6]
+    assert ids(Vocabulary.build(sentences, size=5, min_count=2), "a b c d") == [4, 3, 3, 3]
+    assert len(Vocabulary.build(sentences, min_count=9)) == 4
+
+
+def test_the_quick_look_up_gives_what_the_tokenizer_gives():
+    known = Vocabulary.build(["the cat <unk> sat", "\u2603 dog"])
+    for sentence in ("the  dog\tran", "<s> cat \x1fsat", "\u2603\u3000the", "", "</s><unk> <unk>", "a\x00 cat"):
+        found = known.tokenizer.encode(sentence, add_special_tokens=False).ids
+        assert ids(known, sentence) == [max(3, number) for number in found]
+
+
+# Byte pairs
+
+TEXT = [sentence.text for sentence in toy.sentences()["train"][:400]]
+
+
+@pytest.fixture(scope="module")
+def pieces():
+    return Vocabulary.build_bpe(TEXT, 400)
+
+
+def test_byte_pairs_know_every_text_and_give_it_back(pieces):
+    assert len(pieces) == 400
+    assert len(ids(pieces, TEXT[0])) < len(TEXT[0]) / 2
+    for sentence in (*TEXT, "Ünïcödé \U0001f389, “quoted” and 日本 語", "two  spaces and a\ttab", "don't  stop -- now!", "x"):
+        assert pieces.decode(pieces.encode([sentence])[0]) == sentence
+        assert 3 not in ids(pieces, sentence)
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1).map(str.strip).filter(bool))
+def test_byte_pairs_give_back_whatever_is_stripped(sentence):
+    known = _small_pieces()
+    if not any(marker in sentence for marker in vocabulary.MARKERS):
+        assert known.decode(known.encode([sentence])[0]) == sentence
+
+
+@cache
+def _small_pieces():
+    return Vocabulary.build_bpe(["a b"], 300)
+
+
+def test_byte_pairs_treat_markers_as_words_do(pieces):
+    assert ids(pieces, "<unk>") == [3]
+    assert ids(pieces, "<s></s><pad>") == [3, 3, 3]
+    assert pieces.decode(pieces.encode(["the <unk> cat"])[0]) == "the <unk> cat"
+    assert pieces.decode([*ids(pieces, TEXT[0]), END, PAD]) == TEXT[0]
+
+
+def test_the_first_word_is_the_piece_that_it_is_elsewhere(pieces):
+    assert ids(pieces, "the the") == ids(pieces, "the") * 2
+
+
+def test_byte_pairs_are_the_same_whatever_the_threads_and_read_back(pieces, monkeypatch):
+    text = pieces.to_json()
+    for parallel in ("false", "true"):
+        monkeypatch.setenv("TOKENIZERS_PARALLELISM", parallel)
+        assert Vocabulary.build_bpe(iter(TEXT), 400).to_json() == text
+    again = Vocabulary.from_json(text)
+    assert again.to_json() == text
+    assert ids(again, TEXT[3]) == ids(pieces, TEXT[3])
+    assert again.decode(ids(pieces, TEXT[3])) == TEXT[3]
+
+
+def test_a_small_text_makes_few_pieces():
+    assert len(Vocabulary.build_bpe(["a"], 8000)) == 260
+    assert len(Vocabulary.build_bpe(["a"], 5)) == 260

@@ -57,7 +57,7 @@ def test_ten_kills_at_random_moments_change_no_byte(reference, tmp_path):
             kills += 1
         if (path / "config.toml").is_file():
             arguments = ["resume", path]
-    code, _, err = finished("resume", path)
+    code, _, err = finished(*arguments)  # on a slow machine every kill may come before the run exists
     assert code == 0, err
     assert kills >= 3, "the run ended before it could be killed"
     assert (path / "model.safetensors").read_bytes() == (reference / "model.safetensors").read_bytes()

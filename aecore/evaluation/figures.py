@@ -1,0 +1,55 @@
+"""What an evaluation found, and under which names it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+#: What one pass with one draw a sentence gives.
+CHEAP = ("sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl", "au", "kl_per_dimension")
+#: All that is told of a split, in this order.
+REPORTED = (*CHEAP[:4], "nll_iw", "ppl_iw", "rec", "kl", "mi", "mi_batch", "au", "kl_per_dimension")
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The figures of a split; docs/metrics.md has the formula, the estimator and the traps of each.
+
+    Attributes:
+        sentences, tokens: N, and words + ``</s>`` over all of them.
+        objective: the mean of the objective at beta 1 without ``kl_penalty``, nats per sentence.
+        rec, kl: mean reconstruction term and raw divergence, nats per sentence.
+        kl_estimator: analytic, monte-carlo, dual or constant.
+        nll_elbo: rec + kl, an upper bound on -log p(x) in expectation; None where the divergence is a penalty or a dual.
+        nll_iw: the importance-weighted bound; None where it was not asked for or cannot be had.
+        ppl_elbo, ppl_iw: exp(sum of nats / sum of tokens); None where the bound is.
+        mi, mi_batch: nats, over the whole split and within batches of 32; None without a density or where not asked for.
+        au: active units; None where there is no posterior, or a single sentence.
+        kl_per_dimension: (D,), the mean divergence of each dimension; None where the divergence does not factorise.
+        estimators: how each figure is estimated, by its name.
+    """
+
+    sentences: int
+    tokens: int
+    objective: float
+    rec: float
+    kl: float
+    kl_estimator: str
+    nll_elbo: float | None = None
+    ppl_elbo: float | None = None
+    nll_iw: float | None = None
+    ppl_iw: float | None = None
+    mi: float | None = None
+    mi_batch: float | None = None
+    au: int | None = None
+    kl_per_dimension: list[float] | None = None
+    estimators: dict[str, str] = field(default_factory=dict)
+
+    def row(self) -> dict[str, Any]:
+        """What validation writes to metrics.jsonl: the figures that cost no more than the bound."""
+        return {name: getattr(self, name) for name in (*CHEAP, "objective")}
+
+    def report(self) -> dict[str, Any]:
+        """The keys of ``aecore evaluate --json``; a figure always carries its estimator, and has none where it is None."""
+        known = {name: text if getattr(self, name) is not None else None for name, text in self.estimators.items()}
+        return {**{name: getattr(self, name) for name in REPORTED}, "estimators": known}

@@ -1,0 +1,140 @@
+"""The importance-weighted likelihood of a sentence, under the proposal and the prior density that a composition calls for.
+
+Source: Burda et al., ICLR 2016, https://arxiv.org/abs/1509.00519.
+Deviations: the weights of all samples meet in one logsumexp and are divided by their true number. Public code sums over chunks
+    of 100 and divides by the number asked for, which is biased where that is no multiple of 100.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from aecore.batch import Batch
+from aecore.composition import reaches
+from aecore.data.corpus import Split
+from aecore.evaluation.decoding import energies
+from aecore.evaluation.mixture import fit_mixture
+from aecore.evaluation.proposal import GaussianProposal, LogDensity, fit_proposal
+from aecore.model import Model
+from aecore.streams import Streams
+
+#: (features (1, H), sentence, K) -> z (K, D) and log q(z), (K,).
+Draw = Callable[[Tensor, Batch, int], tuple[Tensor, Tensor]]
+
+#: Draws from a prior that has no density, to which one is fitted.
+PRIOR_DRAWS = 20_000
+#: The share of samples that a fitted proposal leaves to the prior.
+DEFENCE = 0.1
+
+
+@dataclass(frozen=True)
+class Importance:
+    """-log 1/K sum_k p(x | z_k) p(z_k) / q(z_k), z_k ~ q.
+
+    Attributes:
+        draw: the proposal q.
+        prior: log p(z), (K, D) -> (K,).
+        samples: K.
+        label: the estimator, in words.
+    """
+
+    model: Model
+    streams: Streams
+    split: str
+    draw: Draw
+    prior: LogDensity
+    samples: int
+    label: str
+
+    def nll(self, sentence: Batch, features: Tensor) -> float:
+        """Nats of one sentence, whose noise is keyed by its number; ``features`` is (1, H)."""
+        with self.streams("evaluate", self.split, int(sentence.index[0]), "iw"):
+            z, log_q = self.draw(features, sentence, self.samples)
+        log_joint = self.prior(z).double() - energies(self.model.decoder, sentence, self.model.condition(z)).double()
+        return -log_mean(log_joint - log_q.double())
+
+
+def log_mean(log_weights: Tensor) -> float:
+    """log 1/K sum_k exp(w_k), for w (K,)."""
+    return float(log_weights.logsumexp(0)) - math.log(len(log_weights))
+
+
+@dataclass(frozen=True)
+class Prior:
+    """p(z) as density and as sampler, (n) -> (n, D); ``label`` says what is not the plugin's own."""
+
+    log_prob: LogDensity
+    sample: Callable[[int], Tensor]
+    label: str = ""
+
+
+def importance(model: Model, split: Split, streams: Streams, samples: int) -> Importance | None:
+    """The estimator for a composition, with whatever it needs fitted to the frozen model; None where there is none.
+
+    Nothing that is fitted depends on ``samples``, on the batch size, or on how many sentences of the split are then measured.
+    """
+    if not samples:
+        return None
+    if model.decoder.bridge.in_features == 0:
+        return Importance(model, streams, split.name, _nothing(model), _zero, 1, "exact: the decoder reads no latent")
+    own, priced = _has_own_proposal(model), reaches("prior", model.level["prior"], "density")
+    if not (own and priced) and model.level.get("latent", "euclidean") != "euclidean":
+        return None  # a density that is fitted here lives in R^D
+    prior = Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
+    draw = _own(model) if own else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
+    source = "the posterior" if own else "a fitted diagonal Gaussian, a tenth of them of the prior"
+    label = f"importance-weighted, {samples} samples of {source}{prior.label}"
+    return Importance(model, streams, split.name, draw, prior.log_prob, samples, label)
+
+
+def _has_own_proposal(model: Model) -> bool:
+    """Whether the posterior has a density, and training charged for leaving the prior; else it may lie far from it."""
+    return reaches("posterior", model.level["posterior"], "density") and reaches("kl", model.level["kl"], "divergence")
+
+
+def _own(model: Model) -> Draw:
+    def draw(features: Tensor, sentence: Batch, samples: int) -> tuple[Tensor, Tensor]:
+        sample = model.posterior_sample(features, samples, sentence)
+        assert sample.log_prob is not None
+        return sample.z[0], sample.log_prob[0]
+
+    return draw
+
+
+def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
+    """Some samples come from the prior, and all are weighed against the mixture of both (Hesterberg, 1995).
+
+    A Gaussian that maximises the bound sits on one mode; the prior bounds the weight of what it misses by p(x | z) / share.
+    """
+
+    def draw(features: Tensor, sentence: Batch, samples: int) -> tuple[Tensor, Tensor]:
+        spare = int(DEFENCE * samples)
+        z = proposal.sample(features, samples - spare)[0]
+        z = torch.cat([z, prior.sample(spare).to(z)]) if spare else z
+        log_q, share = proposal.log_prob(features, z.unsqueeze(0))[0], spare / samples
+        if spare:
+            log_q = torch.logaddexp(log_q + math.log(1 - share), prior.log_prob(z) + math.log(share))
+        return z, log_q
+
+    return draw
+
+
+def _nothing(model: Model) -> Draw:
+    return lambda features, sentence, samples: (features.new_zeros(samples, model.sizes.latent), features.new_zeros(samples))
+
+
+def _zero(z: Tensor) -> Tensor:
+    return z.new_zeros(len(z))
+
+
+def fitted_prior(model: Model, streams: Streams) -> Prior:
+    """A density for a prior that can only be sampled."""
+    with streams("evaluate", "prior"), torch.no_grad():
+        mixture = fit_mixture(model.prior_sample(PRIOR_DRAWS))
+    label = f"; prior: a mixture of {len(mixture.weights)} Gaussians fitted to {PRIOR_DRAWS:,} of its samples"
+    return Prior(mixture.log_prob, mixture.sample, label)

@@ -1,0 +1,129 @@
+"""What the latents of a split say: mutual information and active units, gathered sentence by sentence.
+
+Source: the estimators of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), and Burda et al. (ICLR 2016) for active units.
+Deviations: -log q(z | x) of the drawn z stands for the closed-form entropy, so that any density will do, no estimate exceeds
+    its ceiling and equal posteriors give 0; the sampling variance of means that are themselves estimated is subtracted.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from aecore.evaluation.moments import Moments
+from aecore.model import Model
+from aecore.posterior import Distribution, PosteriorSample
+from aecore.step import Step
+from aecore.streams import Streams
+
+#: Sentences that share an aggregate posterior in ``mi_batch``, as in He et al.
+MI_BATCH = 32
+#: Sentences up to which ``mi`` is computed: its cost is quadratic.
+MI_SENTENCES = 100_000
+#: Variance of the posterior means from which a unit is active.
+ACTIVE = 0.01
+#: Draws per sentence where the posterior mean itself has to be estimated.
+MEAN_DRAWS = 64
+#: Latents whose density is computed at a time.
+ROWS = 65_536
+
+
+class Drawn(NamedTuple):
+    """One sentence's latent: z (1, D), its log density (1,), and the posterior that it was drawn from."""
+
+    z: Tensor
+    log_prob: Tensor
+    distribution: Distribution
+
+
+class Latents:
+    """Gathers the posteriors of a split in the order of evaluation, which is the same at every batch size.
+
+    Args:
+        densities: whether mutual information is wanted; without it, nothing is kept of a sentence.
+        sentences: N, how many there will be.
+    """
+
+    def __init__(self, model: Model, streams: Streams, split: str, sentences: int, densities: bool) -> None:
+        self.model, self.streams, self.split = model, streams, split
+        self.whole = densities and sentences <= MI_SENTENCES
+        self.densities = densities
+        self.means, self.noise = Moments(), Moments()
+        self.drawn: list[Drawn] = []
+        self.recent: list[Drawn] = []
+        self.batches = 0.0
+
+    def add(self, one: Step) -> None:
+        """The step of a single sentence."""
+        if self.model.level["posterior"] == "none":
+            return
+        mean, variance = self._mean(one)
+        self.means.add(mean)
+        self.noise.add(variance)
+        self._keep(one.sample)
+
+    def _mean(self, one: Step) -> tuple[Tensor, Tensor]:
+        """The posterior mean, (1, D), and its sampling variance, which is 0 where the mean is known."""
+        sample = one.sample
+        point = self.model.level["posterior"] == "point"
+        if sample.distribution is not None or sample.centre is not None or point:
+            return sample.mean, torch.zeros_like(sample.mean)
+        with self.streams("evaluate", self.split, int(one.batch.index[0]), "mean"):
+            draws = self.model.posterior_sample(one.features, MEAN_DRAWS, one.batch).z.double()  # (1, S, D)
+        return draws.mean(1), draws.var(1) / MEAN_DRAWS
+
+    def _keep(self, sample: PosteriorSample) -> None:
+        """Remember z and its posterior for the mixtures; a density at its own draws alone does not make one."""
+        if not self.densities or sample.distribution is None or sample.log_prob is None:
+            return
+        drawn = Drawn(sample.z[:, 0], sample.log_prob[:, 0], sample.distribution)
+        if self.whole:
+            self.drawn.append(drawn)
+        self.recent.append(drawn)
+        if len(self.recent) == MI_BATCH:
+            self._end_batch()
+
+    def _end_batch(self) -> None:
+        self.batches += len(self.recent) * mutual_information(self.recent)
+        self.recent = []
+
+    @property
+    def noisy(self) -> bool:
+        """Whether posterior means had to be estimated."""
+        return bool((self.noise.mean > 0).any())
+
+    @property
+    def au(self) -> int | None:
+        """Units whose posterior means vary over the split by `ACTIVE` or more; None below two sentences."""
+        if self.means.count < 2:
+            return None
+        return int((self.means.variance - self.noise.mean >= ACTIVE).sum())
+
+    def information(self) -> tuple[float | None, float | None]:
+        """``mi`` over the whole split and ``mi_batch``, once all sentences have been added."""
+        if not (self.drawn or self.recent or self.batches):
+            return None, None
+        if self.recent:
+            self._end_batch()
+        whole = mutual_information(self.drawn) if self.drawn else None
+        return whole, self.batches / self.means.count
+
+
+def mutual_information(drawn: list[Drawn]) -> float:
+    """Mean over i of log q(z_i | x_i) - log (1/N sum_j q(z_i | x_j)), in nats: at most log N, reached where no two overlap."""
+    z = torch.cat([one.z for one in drawn])  # (N, D)
+    own = torch.cat([one.log_prob for one in drawn]).double()  # (N,)
+    total = torch.full_like(own, -math.inf)
+    for number, one in enumerate(drawn):
+        column = _log_prob(one.distribution, z).double()
+        column[number] = own[number]  # the very same number, else rounding could lift the estimate above its ceiling
+        total = torch.logaddexp(total, column)
+    return float((own - total).mean()) + math.log(len(drawn))
+
+
+def _log_prob(distribution: Distribution, z: Tensor) -> Tensor:
+    """(N,): the density of one sentence's posterior, batch shape (1,), at z (N, D)."""
+    return torch.cat([distribution.log_prob(some.unsqueeze(1)).squeeze(1) for some in torch.split(z, ROWS)])

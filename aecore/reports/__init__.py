@@ -1,0 +1,1 @@
+"""Reports: what metrics.jsonl says, drawn."""

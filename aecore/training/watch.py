@@ -1,0 +1,122 @@
+"""The collapse alarm: whether the decoder still listens to z, and what to try where it does not. It changes no step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from aecore.batch import Batch
+from aecore.catalogue import Catalogue
+from aecore.composition import DEFAULTS, Composition
+from aecore.data.batching import evaluation_plan
+from aecore.data.corpus import Split
+from aecore.evaluation.likelihood import evaluating
+from aecore.model import Model
+from aecore.streams import Streams
+from aecore.training.progress import Progress
+
+#: Validation sentences that the gain is measured on, the first ones.
+SENTENCES = 256
+#: A raw KL below this, in nats per sentence, is a collapse: z can tell the decoder no more than that.
+LEAST_KL = 0.1
+#: So is a gain from z below this, in nats per sentence, whatever the KL: it may price what the decoder does not use.
+LEAST_GAIN = 0.1
+
+#: Hooks that can hold the KL up, and how.
+REMEDIES = {
+    "beta_schedule": "a smaller weight on the KL, at first or throughout, or a set point for it",
+    "kl_penalty": "part of the KL free of charge",
+    "before_step": "more updates for the encoder",
+}
+
+
+def gain_from_z(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
+    """What the decoder gains from z: mean of -log p(x | z of another sentence) + log p(x | z of x), nats per sentence.
+
+    On the first `SENTENCES` of a split, one posterior draw each, from a stream of its own; each sentence gets the latent of
+    one other. None where there is no posterior, or no other sentence.
+    """
+    some = split.head(SENTENCES)
+    if model.level["posterior"] == "none" or len(some) < 2:
+        return None
+    with evaluating(model), streams("watch", split.name):
+        batches = [some.batch(indices).to(model.device) for indices in evaluation_plan(some, batch_size)]
+        z = torch.cat([model.posterior_sample(model.features(batch), 1, batch).z for batch in batches])  # (N, 1, D)
+        ring = torch.randperm(len(z))
+        others = torch.empty_like(ring)
+        others[ring] = ring.roll(1)  # the next one on the ring: nobody keeps his own
+        gains = _energies(model, batches, z[others.to(z.device)]) - _energies(model, batches, z)
+    return float(gains.double().mean())
+
+
+def _energies(model: Model, batches: Sequence[Batch], z: Tensor) -> Tensor:
+    """(N,): -log p(x | z) of the sentences of all batches under latents (N, 1, D)."""
+    pieces = torch.split(z, [len(batch) for batch in batches])
+    return torch.cat([model.nll(batch, some).squeeze(1) for batch, some in zip(batches, pieces, strict=True)])
+
+
+def collapse_signs(figures: Mapping[str, Any]) -> list[str]:
+    """Why the posterior counts as collapsed, in words; nothing where it does not.
+
+    Args:
+        figures: ``kl`` (which counts only where there is an ``nll_elbo``: else it is a penalty or a dual), ``au`` and
+            ``gain``, as far as they were measured.
+    """
+    kl, au, gain = (figures.get(name) for name in ("kl", "au", "gain"))
+    if au is None and gain is None:  # there is no posterior that could collapse: a language model
+        return []
+    signs = []
+    if figures.get("nll_elbo") is not None and kl is not None and kl < LEAST_KL:
+        signs.append(f"the KL is {kl:.2f} nats per sentence; due: {LEAST_KL:g}")
+    if au == 0:
+        signs.append("no unit is active: the posterior means are the same for all sentences")
+    if gain is not None and gain < LEAST_GAIN:
+        signs.append(f"z gains the decoder {gain:.2f} nats per sentence against the z of another; due: {LEAST_GAIN:g}")
+    return signs
+
+
+def announce(progress: Progress, model: Model, figures: Mapping[str, Any], before: bool) -> bool:
+    """Raise the alarm when a collapse begins, and say when it is over; whether there is one now.
+
+    Args:
+        before: whether there was one at the last validation.
+    """
+    signs = collapse_signs(figures)
+    if signs and not before:
+        progress.alarm(described(signs, model.composition))
+    elif before and not signs:
+        progress.note("the posterior is no longer collapsed")
+    return bool(signs)
+
+
+def described(signs: Sequence[str], composition: Composition) -> str:
+    """The text of the alarm: what is wrong, how that shows, what to try."""
+    return "\n".join(["the posterior has collapsed", *(f"  {line}" for line in [*signs, *remedies(composition)])])
+
+
+def remedies(composition: Composition, catalogue: Catalogue | None = None) -> list[str]:
+    """What to try, a line each: plugins of the catalogue that the composition does not use."""
+    found = catalogue or Catalogue.discover()
+    lines = []
+    for hook, effect in REMEDIES.items():
+        names = [name for name in _with_hook(found, hook) if name not in composition.names]
+        if names:
+            *most, last = names
+            lines.append(f"try: --plugin {', '.join(most) + ' or ' if most else ''}{last}: {effect}")
+    owner = composition.owners.get("beta_schedule", DEFAULTS)
+    if owner != DEFAULTS:
+        lines.append(f"or:  other settings of '{owner}'; see: aecore plugins info {owner}")
+    return lines
+
+
+def _with_hook(catalogue: Catalogue, hook: str) -> Iterator[str]:
+    """The names of the plugins that have a hook, installed ones first."""
+    for name, entry in catalogue.entries.items():
+        if name != DEFAULTS and entry.status == "ok" and entry.manifest is not None and hook in entry.manifest.hooks:
+            yield name
+    for name, listing in catalogue.known.items():
+        if name not in catalogue.entries and hook in listing.hooks:
+            yield name

@@ -1,0 +1,153 @@
+"""Print the speed of ``nll_iw`` against a plain float32 implementation under the same noise, and how well the two agree.
+
+Usage: ``python -m bench.likelihood [--data SPEC] [--sentences N] [--samples K] [--steps N] [--threads N]``; the corpus defaults
+to the toy. The plain one does what public code does: one sentence at a time, 100 samples at a time, logits of every token.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from aecore.api import opened
+from aecore.batch import Batch
+from aecore.data.batching import evaluation_plan
+from aecore.data.corpus import Split
+from aecore.evaluation.importance import Importance, importance
+from aecore.evaluation.likelihood import evaluating
+from aecore.model import Model
+from aecore.runs.config import build_config
+from bench.plain import PlainVae
+
+#: Samples that the plain implementation decodes at a time.
+CHUNK = 100
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One sentence: nats and seconds of ours and of the plain one."""
+
+    tokens: int
+    nats: tuple[float, float]
+    seconds: tuple[float, float]
+
+    @property
+    def ratio(self) -> float:
+        """How many times faster ours is."""
+        return self.seconds[1] / self.seconds[0]
+
+
+def plain_of(model: Model) -> PlainVae:
+    """The plain network with the model's weights."""
+    plain, head = PlainVae(model.sizes), model.plugin("vae").get_submodule("head")
+    sources = {
+        "read": model.encoder.embedding,
+        "encoder": model.encoder.lstm,
+        "head": head,
+        "write": model.decoder.embedding,
+        "bridge": model.decoder.bridge,
+        "decoder": model.decoder.lstm,
+        "output": model.decoder.output,
+    }
+    for name, source in sources.items():
+        plain.get_submodule(name).load_state_dict(source.state_dict())
+    return plain.eval()
+
+
+def plain_nll_iw(plain: PlainVae, tokens: Tensor, z: Tensor) -> float:
+    """-log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) for one sentence (1, T+1) and z (K, D), a multiple of 100 samples."""
+    found = []
+    for some in torch.split(z, CHUNK):
+        _, (last, _) = plain.encoder(plain.read(tokens))
+        mean, log_variance = plain.head(last.squeeze(0)).chunk(2, -1)
+        log_q = -0.5 * ((some - mean).square() / log_variance.exp() + log_variance + math.log(2 * math.pi)).sum(-1)
+        log_prior = -0.5 * (some.square() + math.log(2 * math.pi)).sum(-1)
+        found.append(log_prior - plain_rec(plain, tokens, some) - log_q)
+    return math.log(len(z)) - float(torch.cat(found).logsumexp(0))
+
+
+def plain_rec(plain: PlainVae, tokens: Tensor, z: Tensor) -> Tensor:
+    """(R,): -log p(x | z) of one sentence under R samples."""
+    words = plain.write(tokens[:, :-1]).expand(len(z), -1, -1)
+    cell = plain.bridge(z).unsqueeze(0)
+    inputs = torch.cat([words, z.unsqueeze(1).expand(-1, words.shape[1], -1)], -1)
+    states, _ = plain.decoder(inputs, (torch.tanh(cell), cell))
+    targets = tokens[:, 1:].expand(len(z), -1)
+    losses = F.cross_entropy(plain.output(states).flatten(0, 1), targets.flatten(), reduction="none")
+    return losses.view(targets.shape).sum(1)
+
+
+def compare(model: Model, weights: Importance, plain: PlainVae, sentence: Batch, ours_first: bool) -> Pair:
+    """Both on one sentence, in either order."""
+    features = model.features(sentence)
+    with weights.streams("evaluate", weights.split, int(sentence.index[0]), "iw"):
+        z, _ = weights.draw(features, sentence, weights.samples)
+    works: list[Callable[[], float]] = [
+        lambda: weights.nll(sentence, features),
+        lambda: plain_nll_iw(plain, sentence.tokens, z),
+    ]
+    found: dict[int, tuple[float, float]] = {}
+    for turn in (0, 1) if ours_first else (1, 0):
+        began = time.perf_counter()
+        nats = works[turn]()
+        found[turn] = nats, time.perf_counter() - began
+    (ours, quick), (theirs, slow) = found[0], found[1]
+    return Pair(int(sentence.lengths[0]), (ours, theirs), (quick, slow))
+
+
+def some_of(split: Split, count: int) -> list[Batch]:
+    """``count`` sentences, spread evenly over the lengths."""
+    order = torch.cat(list(evaluation_plan(split, 1024)))
+    chosen = order[torch.linspace(0, len(order) - 1, count + 2).round().long()[1:-1]]
+    return [split.batch(number.view(1)) for number in chosen]
+
+
+def main() -> None:
+    """Run and print the table."""
+    parser = argparse.ArgumentParser(prog="bench.likelihood", description=__doc__)
+    parser.add_argument("--data", default="toy")
+    parser.add_argument("--sentences", type=int, default=20)
+    parser.add_argument("--samples", type=int, default=500)
+    parser.add_argument("--steps", type=int, default=20, help="training steps before")
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    settings = {"train.threads": options.threads, "train.epochs": 1000, "train.device": "cpu"}
+    config = build_config(None, {"data": {"spec": options.data}}, settings, [])
+    with tempfile.TemporaryDirectory() as folder, opened(config, Path(folder) / "run") as trainer:
+        for _ in range(options.steps):
+            trainer.advance()
+        model, split, plain = trainer.model, trainer.corpus.test, plain_of(trainer.model)
+        sentences = some_of(split, options.sentences + 1)
+        with evaluating(model):
+            weights = importance(model, split, trainer.streams, options.samples)
+            assert weights is not None
+            pairs = [compare(model, weights, plain, one, n % 2 == 0) for n, one in enumerate(sentences)]
+    report(options, pairs[1:])  # the first warms up
+
+
+def report(options: argparse.Namespace, pairs: list[Pair]) -> None:
+    """Print speed, ratio and agreement."""
+    decoded = options.samples * sum(pair.tokens for pair in pairs)
+    ours, theirs = (sum(pair.seconds[which] for pair in pairs) for which in (0, 1))
+    ratios = [pair.ratio for pair in pairs]
+    apart = [abs(pair.nats[0] - pair.nats[1]) for pair in pairs]
+    print(f"{options.data}, {len(pairs)} sentences, K = {options.samples}, {options.threads} threads, float32")
+    print(f"aecore     {decoded / ours:10,.0f} decoded tokens/s")
+    print(f"plain      {decoded / theirs:10,.0f} decoded tokens/s")
+    print(f"ratio      {statistics.median(ratios):10.2f} (median of pairs; {min(ratios):.2f} to {max(ratios):.2f})")
+    print(f"nll_iw     {statistics.mean(pair.nats[0] for pair in pairs):10.3f} nats per sentence")
+    print(f"agreement  {statistics.mean(apart):10.1e} nats (mean; at most {max(apart):.1e})")
+
+
+if __name__ == "__main__":
+    main()
