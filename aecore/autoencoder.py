@@ -80,8 +80,9 @@ class Decoder(nn.Module):
         mask = self._repeat(batch.mask, samples)  # (B*K, T)
         states, _ = self.lstm(self._inputs(embedded, rows), self.initial(rows))
         kept = mask.flatten().nonzero().squeeze(1)  # pads are dropped before the output layer
-        states = F.dropout(states.flatten(0, 1)[kept], self.dropout_out, self.training)
-        losses = token_nll(states, self._repeat(batch.targets, samples).flatten()[kept], self.output.weight)
+        targets = self._repeat(batch.targets, samples).flatten()[kept]
+        dropout = self.dropout_out if self.training else 0.0
+        losses = token_nll(states.flatten(0, 1)[kept], targets, self.output.weight, dropout)
         energies = losses.new_zeros(mask.numel()).index_put((kept,), losses)
         return energies.view(mask.shape).sum(1).view(sentences, samples)
 
