@@ -9,25 +9,31 @@ from torch.nn import functional as F
 from aecore.autoencoder import Decoder
 from aecore.batch import Batch
 from aecore.crossentropy import token_nll
+from aecore.evaluation.lowrank import LEAST_SAMPLES, LowRank
 
 #: Tokens that are decoded at a time, samples times T: their states are all that is held.
 TOKENS = 16_384
 
 
 @torch.no_grad()
-def energies(decoder: Decoder, sentence: Batch, condition: Tensor) -> Tensor:
+def energies(decoder: Decoder, sentence: Batch, condition: Tensor, short: LowRank | None = None) -> Tensor:
     """(K,): -log p(x | condition) of one sentence in nats, for conditions (K, C), without dropout.
+
+    Args:
+        short: the short way through the output layer, taken where there are samples enough.
 
     The samples of a sentence have one length, so there are no pads, and they share its words: see `unrolled`.
     """
     rows = max(1, TOKENS // int(sentence.lengths[0]))
     if condition.is_cuda:  # there the fused LSTM is the faster one
         return torch.cat([decoder.nll(sentence, some.unsqueeze(0)).squeeze(0) for some in torch.split(condition, rows)])
-    return torch.cat([_energies(decoder, sentence, some) for some in torch.split(condition, rows)])
+    return torch.cat([_energies(decoder, sentence, some, short) for some in torch.split(condition, rows)])
 
 
-def _energies(decoder: Decoder, sentence: Batch, condition: Tensor) -> Tensor:
+def _energies(decoder: Decoder, sentence: Batch, condition: Tensor, short: LowRank | None) -> Tensor:
     states = unrolled(decoder, sentence.inputs[0], condition)  # (T, R, H)
+    if short is not None and len(condition) >= LEAST_SAMPLES:
+        return short.nll(states, sentence.targets[0]).sum(0)
     targets = sentence.targets[0].repeat_interleave(len(condition))
     return token_nll(states.flatten(0, 1), targets, decoder.output.weight).view(states.shape[:2]).sum(0)
 

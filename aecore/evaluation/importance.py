@@ -18,6 +18,7 @@ from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Split
 from aecore.evaluation.decoding import energies
+from aecore.evaluation.lowrank import LowRank, short_way
 from aecore.evaluation.mixture import fit_mixture
 from aecore.evaluation.proposal import GaussianProposal, LogDensity, fit_proposal
 from aecore.model import Model
@@ -41,6 +42,7 @@ class Importance:
         prior: log p(z), (K, D) -> (K,).
         samples: K.
         label: the estimator, in words.
+        short: the short way through the output layer, where there is one.
     """
 
     model: Model
@@ -50,12 +52,14 @@ class Importance:
     prior: LogDensity
     samples: int
     label: str
+    short: LowRank | None = None
 
     def nll(self, sentence: Batch, features: Tensor) -> float:
         """Nats of one sentence, whose noise is keyed by its number; ``features`` is (1, H)."""
         with self.streams("evaluate", self.split, int(sentence.index[0]), "iw"):
             z, log_q = self.draw(features, sentence, self.samples)
-        log_joint = self.prior(z).double() - energies(self.model.decoder, sentence, self.model.condition(z)).double()
+        rec = energies(self.model.decoder, sentence, self.model.condition(z), self.short)
+        log_joint = self.prior(z).double() - rec.double()
         return -log_mean(log_joint - log_q.double())
 
 
@@ -89,7 +93,8 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     draw = _own(model) if own else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
     source = "the posterior" if own else "a fitted diagonal Gaussian, a tenth of them of the prior"
     label = f"importance-weighted, {samples} samples of {source}{prior.label}"
-    return Importance(model, streams, split.name, draw, prior.log_prob, samples, label)
+    short = short_way(model.decoder.output.weight)
+    return Importance(model, streams, split.name, draw, prior.log_prob, samples, label, short)
 
 
 def _has_own_proposal(model: Model) -> bool:
