@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import torch
@@ -157,6 +157,19 @@ class Model(nn.Module):
         """(B, D): the point that stands for each sentence, the posterior's centre or mean."""
         return self.posterior_sample(self.features(batch), 1, batch).mean
 
+    def reset_decoder(self) -> None:
+        """Draw every parameter of role decoder again, as the constructors drew it; everything else, buffers too, stays.
+
+        In place, so that optimisers keep their parameters but not their meaning: call it between phases, in
+        ``pre_train_init`` or ``Stage.done``, where the random stream is the run's.
+        """
+        old = self.decoder
+        _copy(Decoder(self.sizes, int(self._width), old.dropout_in, old.dropout_out).named_parameters(), old)
+        for name in self.plugins:
+            plugin = self.plugin(name)
+            if any(True for _ in plugin.parameters_of("decoder")):
+                _copy(type(plugin)(plugin.config, plugin.sizes).parameters_of("decoder"), plugin)
+
     def kl_term(self, step: Step) -> Tensor:
         """(B, G): the raw divergence of a step, nats per sentence."""
         call = self.hooks.owner("kl_term")
@@ -181,6 +194,13 @@ class Model(nn.Module):
         """(B,): what is minimised, nats per sentence."""
         call = self.hooks.owner("objective")
         return call.tensor(call(step=step), (len(step.batch),))
+
+
+@torch.no_grad()
+def _copy(fresh: Iterable[tuple[str, nn.Parameter]], into: nn.Module) -> None:
+    """Overwrite the parameters of these names."""
+    for name, parameter in fresh:
+        into.get_parameter(name).copy_(parameter)
 
 
 def _check_roles(name: str, plugin: Plugin, has_loss: bool) -> None:

@@ -619,3 +619,50 @@ def test_the_model_is_no_submodule_of_its_plugins():
     model = build(Many)
     assert model.plugin("many").model is model
     assert not any("model" in name for name in model.state_dict())
+
+
+# Drawing the decoder again
+
+
+class InTwoParts(Plugin):
+    """A map before the decoder and one behind the encoder, and a count."""
+
+    roles = {"map": "decoder", "gate": "encoder"}
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.map = nn.Linear(sizes.latent, 2)
+        self.gate = nn.Linear(sizes.hidden, sizes.hidden)
+        self.register_buffer("count", torch.zeros(()))
+
+    @hookimpl
+    def decoder_condition(self, z):
+        return self.map(z)
+
+
+def test_a_reset_draws_what_has_the_role_decoder_and_nothing_else():
+    model = lively(build(InTwoParts, dropout=(0.1, 0.2))).train()
+    model.plugin("intwoparts").count.fill_(7)
+    before, kept = snapshot(model), dict(model.named_parameters())
+    with stream("again"):
+        model.reset_decoder()
+    assert changed(before, model) == {name for name, _ in model.named_params("decoder")}
+    assert {"plugins.intwoparts.map.weight", "decoder.embedding.weight"} < changed(before, model)
+    assert all(kept[name] is parameter for name, parameter in model.named_parameters())
+    assert float(model.plugin("intwoparts").count) == 7
+    assert model.training
+    bounds = {name: float(p.detach().abs().max()) for name, p in model.decoder.named_parameters()}
+    assert 0.09 < bounds.pop("embedding.weight") <= 0.1
+    assert all(0.005 < bound <= 0.01 for bound in bounds.values())
+    assert float(model.plugin("intwoparts").map.weight.detach().abs().max()) <= D**-0.5
+
+
+def test_a_reset_is_a_matter_of_its_stream():
+    def after(key):
+        model = build(InTwoParts)
+        with stream(key):
+            model.reset_decoder()
+        return torch.cat([p.detach().flatten() for p in model.params("decoder")])
+
+    assert torch.equal(after("one"), after("one"))
+    assert not torch.equal(after("one"), after("other"))
