@@ -10,6 +10,8 @@ import time
 
 import pytest
 
+from aecore.runs.checkpoint import load_tensors
+
 pytestmark = pytest.mark.verify
 
 TRAIN = ["train", "--plugin", "controlvae", "--data", "toy[:2000]", "--epochs", "6", "--set", "train.checkpoint_seconds=0.3"]
@@ -63,6 +65,58 @@ def test_ten_kills_at_random_moments_change_no_byte(reference, tmp_path):
     assert (path / "model.safetensors").read_bytes() == (reference / "model.safetensors").read_bytes()
     assert (path / "summary.json").read_bytes() == (reference / "summary.json").read_bytes()
     assert not list(path.glob(".*")), "a killed writer's temporary was left behind"
+
+
+PRETRAIN = [
+    *("train", "--plugin", "ae_pretrain", "--plugin", "annealing", "--plugin", "free_bits"),
+    *("--data", "toy[:1000]", "--epochs", "2", "--set", "ae_pretrain.epochs=6", "--set", "ae_pretrain.patience=6"),
+    *("--set", "annealing.warmup_epochs=1", "--set", "train.checkpoint_seconds=0.2"),
+]
+
+
+def where(path):
+    """(number of the phase, steps done in it) of the checkpoint; none before there is one."""
+    found = path / "checkpoint.safetensors"
+    if not found.is_file():
+        return (-1, 0)
+    state = load_tensors(found)[1]["state"]
+    return (state["phase"], state["step"])
+
+
+def kill_behind(path, place, arguments):
+    """Run until the checkpoint is at or behind a place, and a moment longer; where it stood when SIGKILL came."""
+    process = aecore(*arguments)
+    for _ in range(2400):
+        if process.poll() is not None or where(path) >= place:
+            break
+        time.sleep(0.05)
+    time.sleep(random.Random(str(place)).uniform(0, 0.3))
+    process.kill()
+    process.communicate()
+    return where(path)
+
+
+def test_kills_inside_the_pretraining_change_no_byte(tmp_path):
+    reference, path = tmp_path / "reference", tmp_path / "run"
+    code, _, err = finished(*PRETRAIN, "--out", reference)
+    assert code == 0, err
+    arguments, killed = [*PRETRAIN, "--out", path], []
+    for place in ((0, 10), (0, 70), (0, 130), (1, 5), (1, 40)):
+        killed.append(kill_behind(path, place, arguments))
+        arguments = ["resume", path]
+    assert sum(phase == 0 and step > 0 for phase, step in killed) >= 2, killed
+    code, _, err = finished(*arguments)
+    assert code == 0, err
+    for name in ("model.safetensors", "summary.json"):
+        assert (path / name).read_bytes() == (reference / name).read_bytes(), name
+    assert without_speed(path) == without_speed(reference)
+    assert {row["stage"] for row in without_speed(path)} == {"autoencoder", "joint"}
+
+
+def without_speed(path):
+    """The lines of metrics.jsonl but for what the clock decides."""
+    rows = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "tokens_per_s"} for row in rows]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
