@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -177,6 +178,28 @@ def test_encoder_and_on_demand_decoder_are_taken_from_a_run(data, autoencoder):
         assert "plugins.vae.head.weight" in same
     with started(data, {**settings, "ae_pretrain.reset_decoder": False}) as trainer:
         assert all(torch.equal(value, theirs[name]) for name, value in snapshot(trainer.model).items())
+
+
+def test_a_run_that_was_taken_from_is_not_needed_again(data, autoencoder, tmp_path):
+    from aecore.api import reopened
+
+    lender, path = tmp_path / "lender", data / "runs" / "begun"
+    shutil.copytree(autoencoder.path, lender)
+    settings = {**TINY, "train.epochs": 2, "ae_pretrain.autoencoder": str(lender)}
+    with started(data, settings) as whole:
+        while whole.advance():
+            pass
+    with started(data, settings) as cut:
+        for _ in range(2):
+            cut.advance()
+        cut.checkpoint()
+    shutil.rmtree(lender)
+    with reopened(path) as again:
+        assert again.state.step == 2
+        while again.advance():
+            pass
+    assert snapshot(again.model).keys() == snapshot(whole.model).keys()
+    assert all(torch.equal(value, snapshot(whole.model)[name]) for name, value in snapshot(again.model).items())
 
 
 def started(data, settings, plugins=("ae_pretrain", "free_bits")):
