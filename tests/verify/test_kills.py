@@ -69,7 +69,7 @@ def test_ten_kills_at_random_moments_change_no_byte(reference, tmp_path):
 
 PRETRAIN = [
     *("train", "--plugin", "ae_pretrain", "--plugin", "annealing", "--plugin", "free_bits"),
-    *("--data", "toy[:1000]", "--epochs", "2", "--set", "ae_pretrain.epochs=6", "--set", "ae_pretrain.patience=6"),
+    *("--data", "toy[:2000]", "--epochs", "2", "--set", "ae_pretrain.epochs=10", "--set", "ae_pretrain.patience=10"),
     *("--set", "annealing.warmup_epochs=1", "--set", "train.checkpoint_seconds=0.2"),
 ]
 
@@ -90,7 +90,7 @@ def kill_behind(path, place, arguments):
         if process.poll() is not None or where(path) >= place:
             break
         time.sleep(0.05)
-    time.sleep(random.Random(str(place)).uniform(0, 0.3))
+    time.sleep(random.Random(str(place)).uniform(0, 0.1))
     process.kill()
     process.communicate()
     return where(path)
@@ -101,7 +101,7 @@ def test_kills_inside_the_pretraining_change_no_byte(tmp_path):
     code, _, err = finished(*PRETRAIN, "--out", reference)
     assert code == 0, err
     arguments, killed = [*PRETRAIN, "--out", path], []
-    for place in ((0, 10), (0, 70), (0, 130), (1, 5), (1, 40)):
+    for place in ((0, 10), (0, 150), (0, 350), (1, 5), (1, 70)):
         killed.append(kill_behind(path, place, arguments))
         arguments = ["resume", path]
     assert sum(phase == 0 and step > 0 for phase, step in killed) >= 2, killed
