@@ -33,8 +33,8 @@ format: install ## lay the code out, and mend what ruff can mend
 verify: install ## the slow tests of the whole system
 	$(RUN) pytest -q -m verify
 
-bench: install ## measure speed, paired in one process
-	$(RUN) bench
+bench: install ## measure speed, paired in one process: make bench DATA=path/to/ptb
+	$(RUN) bench --data '$(or $(DATA),toy)'
 
 clean: ## remove .venv/ and all caches; runs/ stays
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist

@@ -1,134 +1,154 @@
-"""Print the speed of a training step against a plain loop, and what calling hooks costs.
+"""Measure speed against plain float32 loops, in interleaved blocks of one process, and print a table.
 
-Usage: ``python -m bench [--data SPEC] [--rounds N] [--steps N] [--threads N]``; the corpus defaults to the toy.
+Usage: ``python -m bench [--data SPEC] [--out FILE]``, and ``--only steps|likelihood|quality``; the corpus defaults to the toy,
+on which the figures say little: the work of the output layer grows with the vocabulary.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from aecore.api import opened
 from aecore.runs.config import build_config
-from aecore.training.progress import Silent
 from aecore.training.trainer import Trainer
-from aecore.vae import Vae
-from bench.plain import PlainVae
+from bench.likelihood import compare_likelihoods
+from bench.machine import described
+from bench.quality import SENTENCES, race
+from bench.steps import compare_steps, dispatch_cost
 
-#: posterior_sample, decoder_condition, kl_term, beta_schedule, objective; prior_logprob too where the KL is Monte Carlo.
-HOOKS_IN_A_STEP = 6
-
-
-def timed(work: Callable[[], int]) -> float:
-    """Tokens per second of ``work``, which returns the tokens that it processed."""
-    began = time.perf_counter()
-    tokens = work()
-    return tokens / (time.perf_counter() - began)
-
-
-def plain_batches(trainer: Trainer) -> list[Tensor]:
-    """Batches of equal-length sentences, at most B each, the way the public loops cut them."""
-    split, size = trainer.corpus.train, trainer.config.train.batch_size
-    lengths = split.lengths
-    found = []
-    for length in sorted(set(lengths.tolist())):
-        same = (lengths == length).nonzero().squeeze(1)
-        found += [split.batch(chunk).tokens for chunk in torch.split(same, size)]
-    order = torch.randperm(len(found))
-    return [found[number] for number in order.tolist()]
-
-
-class Counting(Silent):
-    """Hears how many tokens each step had."""
-
-    def __init__(self, seen: list[int]) -> None:
-        self.seen = seen
-
-    def step(self, done: int, tokens: int, values: Callable[[], Mapping[str, float]]) -> None:
-        """See `Progress.step`."""
-        self.seen.append(tokens)
-
-
-def compare_steps(trainer: Trainer, rounds: int, steps: int) -> tuple[list[float], list[float]]:
-    """Tokens per second of both loops, in interleaved blocks."""
-    plain, batches, position = PlainVae(trainer.model.sizes), plain_batches(trainer), 0
-    ours, theirs = [], []
-
-    def aecore_block() -> int:
-        before = trainer.state.step
-        while trainer.state.step < before + steps:
-            trainer.advance()
-        return sum(seen[-steps:])
-
-    def plain_block() -> int:
-        nonlocal position
-        tokens = 0
-        for _ in range(steps):
-            batch = batches[position % len(batches)]
-            plain.step(batch, 1.0)
-            tokens += batch[:, 1:].numel()
-            position += 1
-        return tokens
-
-    seen: list[int] = []
-    trainer.progress = Counting(seen)
-    for number in range(rounds + 1):
-        pair = timed(aecore_block), timed(plain_block)
-        if number > 0:  # the first round warms up
-            ours.append(pair[0])
-            theirs.append(pair[1])
-    return ours, theirs
-
-
-def dispatch_cost(trainer: Trainer, repeats: int = 5000) -> float:
-    """Seconds that one joint step of the defaults spends on calling hooks and checking shapes, beyond the hooks' own work.
-
-    Measured on ``beta_schedule`` of the defaults, which does nothing, against the bound method itself.
-    """
-    model = trainer.model
-    call, defaults = model.hooks.owner("beta_schedule"), model.plugin("vae")
-    assert isinstance(defaults, Vae)
-    offered = {"index": 0, "epoch": 0.0, "total_steps": 1, "kl": torch.zeros(())}
-    value = torch.zeros(32, 8)
-
-    def seconds(work: Callable[[], object]) -> float:
-        began = time.perf_counter()
-        for _ in range(repeats):
-            work()
-        return (time.perf_counter() - began) / repeats
-
-    through = seconds(lambda: call.tensor((call(**offered), value)[1], (32, "G"))) - seconds(defaults.beta_schedule)
-    return HOOKS_IN_A_STEP * through
+PARTS = ("steps", "likelihood", "quality")
+#: What is measured, aecore, plain, their ratio, and the ratio that is due.
+Row = tuple[str, str, str, str, str]
 
 
 def main() -> None:
-    """Run and print the table."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("--data", default="toy")
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--steps", type=int, default=20)
+    """Run the parts and print the table."""
+    options = arguments()
+    torch.set_num_threads(options.threads)
+    rows: list[Row] = []
+    began = time.perf_counter()
+    for part in [options.only] if options.only else PARTS:
+        print(f"{part} ...", file=sys.stderr)
+        rows += {"steps": steps, "likelihood": likelihood, "quality": quality}[part](options)
+    text = table(options, rows, time.perf_counter() - began)
+    print(text, end="")
+    if options.out is not None:
+        options.out.parent.mkdir(parents=True, exist_ok=True)
+        options.out.write_text(text, encoding="utf-8")
+
+
+def arguments() -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="toy", metavar="SPEC")
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there too, as Markdown")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    settings = {"train.optimiser": "sgd", "train.threads": options.threads, "train.epochs": 1000}
+    parser.add_argument("--rounds", type=int, default=9, help="pairs of blocks of training steps")
+    parser.add_argument("--steps", type=int, default=20, help="steps in a block")
+    parser.add_argument("--run", type=Path, help="nll_iw: of this trained run instead of a model after 20 steps")
+    parser.add_argument("--sentences", type=int, default=20, help="nll_iw: test sentences")
+    parser.add_argument("--samples", type=int, default=500, help="nll_iw: K")
+    parser.add_argument("--blocks", type=int, default=8, help="time to the same NLL: blocks of training steps")
+    parser.add_argument("--block", type=int, default=66, help="time to the same NLL: steps in a block")
+    return parser.parse_args()
+
+
+@contextmanager
+def training(options: argparse.Namespace, optimiser: str) -> Iterator[Trainer]:
+    """A trainer of the defaults in a temporary folder."""
+    settings = {"train.optimiser": optimiser, "train.threads": options.threads, "train.epochs": 1000, "train.device": "cpu"}
     config = build_config(None, {"data": {"spec": options.data}}, settings, [])
     with tempfile.TemporaryDirectory() as folder, opened(config, Path(folder) / "run") as trainer:
-        ours, theirs = compare_steps(trainer, options.rounds, options.steps)
-        ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-        batch = statistics.mean(trainer.corpus.train.lengths.float().tolist()) * config.train.batch_size
-        step = batch / statistics.median(ours)
-        cost = dispatch_cost(trainer)
-    print(f"{options.data}, {options.threads} threads, {options.rounds} rounds of {options.steps} steps, SGD, float32")
-    print(f"aecore       {statistics.median(ours):10,.0f} tokens/s (median)")
-    print(f"plain loop   {statistics.median(theirs):10,.0f} tokens/s (median)")
-    print(f"ratio        {statistics.median(ratios):10.2f} (median of pairs; {min(ratios):.2f} to {max(ratios):.2f})")
-    print(f"dispatch     {cost * 1e6:10.1f} us a step, {100 * cost / step:.3f} % of it")
+        yield trainer
+
+
+def steps(options: argparse.Namespace) -> list[Row]:
+    """Training, SGD in both, and what calling hooks costs."""
+    with training(options, "sgd") as trainer:
+        speed = compare_steps(trainer, options.rounds, options.steps)
+        tokens = statistics.mean(trainer.corpus.train.lengths.float().tolist()) * trainer.config.train.batch_size
+        share = dispatch_cost(trainer) / (tokens / statistics.median(speed.ours))
+    return [
+        (
+            f"training, tokens/s ({options.rounds} x {options.steps} steps)",
+            f"{statistics.median(speed.ours):,.0f}",
+            f"{statistics.median(speed.plain):,.0f}",
+            spread(speed.ratios),
+            "1.5",
+        ),
+        ("share of the matrix rate", "", f"{speed.plain_share:.0%}", "", "plain 60% or more"),
+        ("calling hooks, share of a step", f"{share:.3%}", "", "", "1% at most"),
+    ]
+
+
+def likelihood(options: argparse.Namespace) -> list[Row]:
+    """nll_iw, one sentence at a time in both."""
+    with training(options, "adamw") as trainer:
+        if options.run is not None:
+            load_into(trainer, options.run)
+        else:
+            while trainer.state.step < 20:
+                trainer.advance()
+        found = compare_likelihoods(trainer, options.sentences, options.samples)
+    decoded = options.samples * sum(pair.tokens for pair in found)
+    ours, plain = (decoded / sum(pair.seconds[side] for pair in found) for side in (0, 1))
+    apart = [pair.nats[0] - pair.nats[1] for pair in found]
+    name = f"nll_iw, decoded tokens/s (K = {options.samples}, {len(found)} sentences)"
+    agreement = f"{abs(statistics.mean(apart)):.1e} mean, {max(map(abs, apart)):.1e} at most"
+    return [
+        (name, f"{ours:,.0f}", f"{plain:,.0f}", spread([pair.ratio for pair in found]), "2.3"),
+        ("nll_iw, nats apart", agreement, "", "", "0.01 mean, 0.1 at most"),
+    ]
+
+
+def load_into(trainer: Trainer, run: Path) -> None:
+    """The weights of a run on the same corpus, whatever its plugins were, as far as the defaults have them."""
+    from aecore.runs.checkpoint import load_tensors
+
+    tensors, _ = load_tensors(run / "model.safetensors")
+    wanted = trainer.model.state_dict()
+    trainer.model.load_state_dict({name: tensors.get(name, value) for name, value in wanted.items()})
+
+
+def quality(options: argparse.Namespace) -> list[Row]:
+    """Wall time to the same validation NLL."""
+    with training(options, "adamw") as trainer:
+        curves = race(trainer, options.blocks, options.block, lambda line: print(line, file=sys.stderr))
+    ratio, best = curves.ratio, min(point.nll for point in curves.ours)
+    seconds = next(point.seconds for point in curves.plain if point.nll == curves.target)
+    return [
+        (
+            f"seconds to {curves.target:.1f} nats ({SENTENCES} validation sentences)",
+            f"{seconds / ratio:.0f}" if ratio else f"not reached ({best:.1f})",
+            f"{seconds:.0f}",
+            f"{ratio:.2f}" if ratio else "",
+            "2",
+        )
+    ]
+
+
+def spread(ratios: list[float]) -> str:
+    """The median of pairs, then the least and the largest."""
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+
+
+def table(options: argparse.Namespace, rows: list[Row], seconds: float) -> str:
+    """Markdown: where, how, and the figures."""
+    command = " ".join(sys.argv[1:])
+    lines = [f"`python -m bench {command}`: {described()}; {seconds / 60:.0f} minutes", ""]
+    heads = ("", "aecore", "plain", "ratio: median of pairs (range)", "due")
+    lines += [f"| {' | '.join(row)} |" for row in (heads, ("---",) * 5, *rows)]
+    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":

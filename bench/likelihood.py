@@ -1,33 +1,28 @@
-"""Print the speed of ``nll_iw`` against a plain float32 implementation under the same noise, and how well the two agree.
+"""The speed of ``nll_iw`` against a plain float32 implementation under the same noise, and how well the two agree.
 
-Usage: ``python -m bench.likelihood [--data SPEC] [--sentences N] [--samples K] [--steps N] [--threads N]``; the corpus defaults
-to the toy. The plain one does what public code does: one sentence at a time, 100 samples at a time, logits of every token.
+The plain one does what public code does: one sentence at a time, 100 samples at a time, logits of every token.
 """
 
 from __future__ import annotations
 
-import argparse
 import math
-import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aecore.api import opened
 from aecore.batch import Batch
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.importance import Importance, importance
 from aecore.evaluation.likelihood import evaluating
 from aecore.model import Model
-from aecore.runs.config import build_config
+from aecore.training.trainer import Trainer
 from bench.plain import PlainVae
+from bench.quality import pairs
 
 #: Samples that the plain implementation decodes at a time.
 CHUNK = 100
@@ -49,18 +44,9 @@ class Pair:
 
 def plain_of(model: Model) -> PlainVae:
     """The plain network with the model's weights."""
-    plain, head = PlainVae(model.sizes), model.plugin("vae").get_submodule("head")
-    sources = {
-        "read": model.encoder.embedding,
-        "encoder": model.encoder.lstm,
-        "head": head,
-        "write": model.decoder.embedding,
-        "bridge": model.decoder.bridge,
-        "decoder": model.decoder.lstm,
-        "output": model.decoder.output,
-    }
-    for name, source in sources.items():
-        plain.get_submodule(name).load_state_dict(source.state_dict())
+    plain = PlainVae(model.sizes)
+    for ours, theirs in pairs(model, plain):
+        theirs.load_state_dict(ours.state_dict())
     return plain.eval()
 
 
@@ -112,42 +98,12 @@ def some_of(split: Split, count: int) -> list[Batch]:
     return [split.batch(number.view(1)) for number in chosen]
 
 
-def main() -> None:
-    """Run and print the table."""
-    parser = argparse.ArgumentParser(prog="bench.likelihood", description=__doc__)
-    parser.add_argument("--data", default="toy")
-    parser.add_argument("--sentences", type=int, default=20)
-    parser.add_argument("--samples", type=int, default=500)
-    parser.add_argument("--steps", type=int, default=20, help="training steps before")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    options = parser.parse_args()
-    settings = {"train.threads": options.threads, "train.epochs": 1000, "train.device": "cpu"}
-    config = build_config(None, {"data": {"spec": options.data}}, settings, [])
-    with tempfile.TemporaryDirectory() as folder, opened(config, Path(folder) / "run") as trainer:
-        for _ in range(options.steps):
-            trainer.advance()
-        model, split, plain = trainer.model, trainer.corpus.test, plain_of(trainer.model)
-        sentences = some_of(split, options.sentences + 1)
-        with evaluating(model):
-            weights = importance(model, split, trainer.streams, options.samples)
-            assert weights is not None
-            pairs = [compare(model, weights, plain, one, n % 2 == 0) for n, one in enumerate(sentences)]
-    report(options, pairs[1:])  # the first warms up
-
-
-def report(options: argparse.Namespace, pairs: list[Pair]) -> None:
-    """Print speed, ratio and agreement."""
-    decoded = options.samples * sum(pair.tokens for pair in pairs)
-    ours, theirs = (sum(pair.seconds[which] for pair in pairs) for which in (0, 1))
-    ratios = [pair.ratio for pair in pairs]
-    apart = [abs(pair.nats[0] - pair.nats[1]) for pair in pairs]
-    print(f"{options.data}, {len(pairs)} sentences, K = {options.samples}, {options.threads} threads, float32")
-    print(f"aecore     {decoded / ours:10,.0f} decoded tokens/s")
-    print(f"plain      {decoded / theirs:10,.0f} decoded tokens/s")
-    print(f"ratio      {statistics.median(ratios):10.2f} (median of pairs; {min(ratios):.2f} to {max(ratios):.2f})")
-    print(f"nll_iw     {statistics.mean(pair.nats[0] for pair in pairs):10.3f} nats per sentence")
-    print(f"agreement  {statistics.mean(apart):10.1e} nats (mean; at most {max(apart):.1e})")
-
-
-if __name__ == "__main__":
-    main()
+def compare_likelihoods(trainer: Trainer, count: int, samples: int) -> list[Pair]:
+    """Both on ``count`` test sentences; one more warms up."""
+    model, split, plain = trainer.model, trainer.corpus.test, plain_of(trainer.model)
+    sentences = some_of(split, count + 1)
+    with evaluating(model):
+        weights = importance(model, split, trainer.streams, samples)
+        assert weights is not None
+        found = [compare(model, weights, plain, one, n % 2 == 0) for n, one in enumerate(sentences)]
+    return found[1:]
