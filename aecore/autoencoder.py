@@ -7,6 +7,7 @@ last word's embedding.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 
 import torch
@@ -65,7 +66,9 @@ class Decoder(nn.Module):
     def __init__(self, sizes: Sizes, condition: int, dropout_in: float = 0.5, dropout_out: float = 0.5) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sizes.vocabulary, sizes.embedding)
-        self.bridge = nn.Linear(condition, sizes.hidden, bias=False)
+        with warnings.catch_warnings():  # torch warns of the empty weight of a language model
+            warnings.filterwarnings("ignore", "Initializing zero-element tensors")
+            self.bridge = nn.Linear(condition, sizes.hidden, bias=False)
         self.lstm = nn.LSTM(sizes.embedding + condition, sizes.hidden, batch_first=True)
         self.output = nn.Linear(sizes.hidden, sizes.vocabulary, bias=False)
         self.dropout_in = dropout_in

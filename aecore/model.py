@@ -75,6 +75,11 @@ class Model(nn.Module):
         return self.beta.device
 
     @property
+    def reads_latent(self) -> bool:
+        """Whether the decoder reads anything of z; else it is a language model, and its likelihood exact."""
+        return self.decoder.bridge.in_features > 0
+
+    @property
     def level(self) -> Mapping[str, str | frozenset[str]]:
         """The capability levels of the composition, e.g. ``level["posterior"]``."""
         return self.composition.levels

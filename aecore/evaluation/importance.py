@@ -27,6 +27,8 @@ from aecore.streams import Streams
 #: (features (1, H), sentence, K) -> z (K, D) and log q(z), (K,).
 Draw = Callable[[Tensor, Batch, int], tuple[Tensor, Tensor]]
 
+#: How the likelihood of a language model is estimated.
+EXACT = "exact: the decoder reads no latent"
 #: Draws from a prior that has no density, to which one is fitted.
 PRIOR_DRAWS = 20_000
 #: The share of samples that a fitted proposal leaves to the prior.
@@ -84,8 +86,8 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     """
     if not samples:
         return None
-    if model.decoder.bridge.in_features == 0:
-        return Importance(model, streams, split.name, _nothing(model), _zero, 1, "exact: the decoder reads no latent")
+    if not model.reads_latent:
+        return Importance(model, streams, split.name, _nothing(model), _zero, 1, EXACT)
     own, priced = _has_own_proposal(model), reaches("prior", model.level["prior"], "density")
     if not (own and priced) and model.level.get("latent", "euclidean") != "euclidean":
         return None  # a density that is fitted here lives in R^D

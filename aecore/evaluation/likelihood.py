@@ -14,7 +14,7 @@ from aecore.composition import reaches
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.figures import Figures
-from aecore.evaluation.importance import Importance, importance
+from aecore.evaluation.importance import EXACT, Importance, importance
 from aecore.evaluation.latent import ACTIVE, MI_BATCH, Latents
 from aecore.model import Model
 from aecore.posterior import PosteriorSample
@@ -141,10 +141,11 @@ class _Survey:
         )
 
     def _estimators(self, kl: str) -> dict[str, str]:
+        exact = not self.model.reads_latent and kl == "constant"
         return {
-            "nll_elbo": "single-sample bound, beta 1, no penalty",
+            "nll_elbo": EXACT if exact else "single-sample bound, beta 1, no penalty",
             "nll_iw": "" if self.weights is None else self.weights.label,
-            "rec": "one posterior sample",
+            "rec": EXACT if exact else "one posterior sample",
             "kl": kl,
             "mi": "aggregate posterior of the whole split, one sample a sentence",
             "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, one sample a sentence",

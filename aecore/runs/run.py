@@ -15,7 +15,7 @@ from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
-from aecore.errors import DataError, RunError
+from aecore.errors import CompositionError, DataError, RunError
 from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
 from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
@@ -72,6 +72,20 @@ class Run:
         found: dict[str, Any] = json.loads(self.folder.summary.read_text(encoding="utf-8"))
         return found
 
+    @property
+    def has_codes(self) -> bool:
+        """Whether sentences have codes: false where the composition has no posterior, as a language model."""
+        return self.model.level["posterior"] != "none"
+
+    def _require_codes(self) -> None:
+        if not self.has_codes:
+            raise CompositionError(
+                f"the sentences of '{self.path}' have no codes: '{self.model.composition.owners['posterior_sample']}' has no "
+                "posterior",
+                f"composition: {self.model.composition.label}",
+                f"what it can do: aecore sample {self.path}; aecore evaluate {self.path}",
+            )
+
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
         lines = self.folder.metrics.read_text(encoding="utf-8").splitlines()
@@ -82,7 +96,9 @@ class Run:
 
         Raises:
             DataError: for a sentence without words.
+            CompositionError: for a composition without a posterior.
         """
+        self._require_codes()
         for number, sentence in enumerate(sentences, start=1):
             if not sentence.strip():
                 raise DataError(f"sentence {number} is empty", "due: at least one word")
@@ -103,8 +119,12 @@ class Run:
         Raises:
             ConfigError: for keywords out of range, or of which one would have no effect.
             DataError: for latents of another shape, or that are not finite.
+            CompositionError: for a composition without a posterior.
         """
-        strategy = Strategy(temperature, **choice)
+        self._require_codes()
+        return self._decode(z, Strategy(temperature, **choice), seed)
+
+    def _decode(self, z: Tensor, strategy: Strategy, seed: int) -> list[str]:
         latent = self.model.sizes.latent
         if z.ndim != 2 or z.shape[1] != latent:
             raise DataError(f"the codes have the shape {tuple(z.shape)}", f"due: (N, {latent}), the latent size of the run")
@@ -116,11 +136,16 @@ class Run:
     def sample(self, n: int = 10, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]) -> list[str]:
         """n sentences from latents drawn from the prior; keywords as for `decode`.
 
+        A language model has one likeliest sentence: unless told how to choose, it draws words at temperature 1.
+
         Example: ``run.sample(10, temperature=0.8, top_p=0.9, seed=1)``
         """
+        if temperature is None and not self.model.reads_latent and choice.get("beam", 1) == 1:
+            temperature = 1.0
+        strategy = Strategy(temperature, **choice)
         with evaluating(self.model), Streams(seed, self.model.device)("sample", "prior"):
             z = self.model.prior_sample(n)
-        return self.decode(z, temperature, seed, **choice)
+        return self._decode(z, strategy, seed)
 
     def reconstruct(
         self, sentences: Sequence[str], temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]

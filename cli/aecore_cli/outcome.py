@@ -30,14 +30,15 @@ def print_outcome(run: Run) -> None:
     """Figures, samples from the prior, reconstructions, and what to type next."""
     with working():
         sentences = first_sentences(run, SHOWN)
-        samples, found = run.sample(SHOWN), run.reconstruct(sentences)
+        samples, found = run.sample(SHOWN), run.reconstruct(sentences) if run.has_codes else []
     print_figures(run.summary)
     print(f"\n{title('samples from the prior')}")
     for sentence in samples:
         print(f"  {_shown(sentence, 2)}")
-    print(f"\n{title('reconstructions, test split')}")
-    for pair in zip(sentences, found, strict=True):
-        print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
+    if found:
+        print(f"\n{title('reconstructions, test split')}")
+        for pair in zip(sentences, found, strict=True):
+            print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
     print(f"\n{title('what to type next')}")
     print("\n".join(f"  {line}" for line in _next_lines(run)))
     _warn_of_collapse(run)
@@ -77,7 +78,8 @@ def _selection(summary: Mapping[str, Any]) -> str:
 def _next_lines(run: Run) -> Iterator[str]:
     path = shlex.quote(str(run.path))
     yield f"aecore sample {path} -n 10"
-    yield f"aecore reconstruct {path}"
+    if run.has_codes:
+        yield f"aecore reconstruct {path}"
     yield f"aecore evaluate {path} --json"
     spec = run.config.data.spec
     data = "" if spec == "toy" else f" --data {shlex.quote(spec)}"

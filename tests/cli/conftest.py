@@ -56,3 +56,18 @@ def run(trained: tuple[Path, Said]) -> Path:
     path, said = trained
     assert said.code == 0, said.err
     return path
+
+
+@pytest.fixture(scope="session")
+def trained_lm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Said]:
+    """A finished run of a language model, and what its training printed."""
+    path = tmp_path_factory.mktemp("cli-lm") / "lm"
+    return path, say("train", "--plugin", "lstm_lm", *TINY, "--out", path)
+
+
+@pytest.fixture(scope="session")
+def lm(trained_lm: tuple[Path, Said]) -> Path:
+    """The folder of the language model."""
+    path, said = trained_lm
+    assert said.code == 0, said.err
+    return path
