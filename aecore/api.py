@@ -14,6 +14,7 @@ from aecore.assembly import Assembly, assemble, assemble_run, resolve_device
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
 from aecore.errors import ConfigError
+from aecore.evaluation.likelihood import Tick
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
 from aecore.runs.folder import RunFolder
@@ -145,6 +146,29 @@ def reopened(
 def load(path: str | Path, device: str = "auto") -> Run:
     """The run in a folder, with its selected weights."""
     return Run.load(path, device)
+
+
+def evaluate(
+    path: str | Path,
+    judge: str | Path | None = None,
+    device: str = "auto",
+    split: str = "test",
+    limit: int | None = None,
+    iw_samples: int | None = None,
+    tick: Tick | None = None,
+) -> dict[str, Any]:
+    """The figures of ``aecore evaluate --json``; with a ``judge``, the run of a language model, also those of `Run.judge`.
+
+    Raises:
+        CompositionError: when the likelihood of the judge is not exact; nothing has been measured then.
+    """
+    run, other = Run.load(path, device), None if judge is None else Run.load(judge, device)
+    if other is None:
+        return run.evaluate(split, limit, iw_samples, tick)
+    verdict = run.judge(other, split, limit, tick)
+    figures = run.evaluate(split, limit, iw_samples, tick)
+    estimators = {**figures.pop("estimators"), **verdict.pop("estimators")}
+    return {**figures, **verdict, "estimators": estimators}
 
 
 def _extend(trainer: Trainer, old: RunConfig) -> None:

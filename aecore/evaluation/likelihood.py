@@ -21,7 +21,7 @@ from aecore.posterior import PosteriorSample
 from aecore.step import Step
 from aecore.streams import Streams
 
-__all__ = ["Figures", "Tick", "evaluate_split", "evaluating"]
+__all__ = ["Figures", "Tick", "evaluate_split", "evaluating", "perplexity"]
 
 #: Called with (sentences done, sentences in all) after each batch or sentence; may raise to abandon the evaluation.
 Tick = Callable[[int, int], None]
@@ -130,9 +130,9 @@ class _Survey:
             **{name: self.sums[name] / sentences for name in ("objective", "rec", "kl")},
             kl_estimator=estimator,
             nll_elbo=None if elbo is None else elbo / sentences,
-            ppl_elbo=None if elbo is None else _exp(elbo / tokens),
+            ppl_elbo=None if elbo is None else perplexity(elbo / tokens),
             nll_iw=None if iw is None else iw / sentences,
-            ppl_iw=None if iw is None else _exp(iw / tokens),
+            ppl_iw=None if iw is None else perplexity(iw / tokens),
             mi=mi,
             mi_batch=mi_batch,
             au=self.latents.au,
@@ -164,6 +164,6 @@ def _merge(samples: list[PosteriorSample], with_density: bool = False) -> Poster
     )
 
 
-def _exp(value: float) -> float:
-    """exp, infinite where it overflows: an untrained or diverged model has a perplexity that no float holds."""
-    return math.exp(value) if value < 700 else math.inf
+def perplexity(nats: float) -> float:
+    """exp(nats per token), infinite where it overflows: an untrained or diverged model may have one that no float holds."""
+    return math.exp(nats) if nats < 700 else math.inf

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -16,6 +17,7 @@ from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import CompositionError, DataError, RunError
+from aecore.evaluation.judge import FIGURES, JUDGED, check_judge, judged
 from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
 from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
@@ -185,6 +187,37 @@ class Run:
         """
         data = self.config.data
         return load_corpus(data.spec, data.max_length, self.vocabulary).split(name)
+
+    def texts(self, split: str = "test", limit: int | None = None) -> dict[str, list[str]]:
+        """What a judge of fluency reads of this run, by the names of `aecore.evaluation.judge.TEXTS`: N sentences each.
+
+        N is the number of sentences of the split, or of its first ``limit``, at most `JUDGED`. Samples are draws of the
+        model: latents from the prior, and words at temperature 1. Reconstructions are the likeliest words, and none where the
+        run has no codes.
+        """
+        original = self.split(split).head(min(limit or JUDGED, JUDGED))
+        longest = self.config.data.max_length
+        sentences = [self.vocabulary.decode(original.flat[a:b]) for a, b in pairwise(original.offsets.tolist())]
+        found = {
+            "samples": self.sample(len(sentences), 1.0, self.config.train.seed, max_length=longest),
+            "sentences": sentences,
+        }
+        return found | ({"reconstructions": self.reconstruct(sentences, max_length=longest)} if self.has_codes else {})
+
+    def judge(self, judge: Run, split: str = "test", limit: int | None = None, tick: Tick | None = None) -> dict[str, Any]:
+        """The figures of ``aecore evaluate --judge``: what a language model, another run, gives to the `texts` of this one.
+
+        Raises:
+            CompositionError: when the likelihood of the judge is not exact.
+        """
+        check_judge(judge.model, str(judge.path))
+        size, texts = judge.config.evaluate.batch_size, self.texts(split, limit)
+        rows: dict[str, Any] = dict.fromkeys(FIGURES)
+        for text, sentences in texts.items():
+            rows |= judged(judge.model, judge.vocabulary, sentences, size, tick).row(text)
+        label = f"exact, by the language model '{judge.path}'; {len(texts['sentences']):,} sentences"
+        estimated = [name for name in rows if not name.startswith("judge_unknown")]
+        return {**rows, "estimators": {name: None if rows[name] is None else label for name in estimated}}
 
     def evaluate(
         self, split: str = "test", limit: int | None = None, iw_samples: int | None = None, tick: Tick | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -89,20 +90,24 @@ def evaluate(
     iw_samples: Annotated[
         int | None, typer.Option(metavar="K", min=0, help="Samples of nll_iw, 500 unless the run says otherwise; 0 skips it.")
     ] = None,
+    judge: Annotated[
+        Path | None, typer.Option(metavar="RUN2", help="A run of lstm_lm, which says how fluent RUN's text is.")
+    ] = None,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
     """Measure a run on a split of its corpus.
 
     Prints NLL bounds, reconstruction and KL (nats per sentence), perplexities, mutual information, active units, and how each
-    was estimated. nll_iw decodes every sentence K times: about an hour a core for 3,000 sentences of 20 words.
+    was estimated. nll_iw decodes every sentence K times: about an hour a core for 3,000 sentences of 20 words. With a judge,
+    the NLL and perplexity that it gives to samples from the prior, to the sentences of the split, and to their reconstructions.
     """
     from aecore import api
     from aecore_cli.outcome import print_figures
     from aecore_cli.progress import listening
 
     with working(), listening() as progress:
-        figures = api.load(run, device).evaluate(split, limit, iw_samples, progress.check)
+        figures = api.evaluate(run, judge, device, split, limit, iw_samples, progress.check)
     if as_json:
         print_json(figures)
     else:

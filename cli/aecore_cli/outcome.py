@@ -56,9 +56,22 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     print_table(heads, [[str(figures["split"]), *(_number(figures.get(name)) for name in names)]], right=heads[1:])
     print()
     pairs = [(name, estimators[name]) for name in COLUMNS if estimators.get(name)]
+    if any(name.startswith("judge_") for name in figures):
+        _print_verdict(figures)
+        pairs.append(("judge", estimators["judge_nll_samples"]))
     if "selected" in figures:
         pairs.append(("selected", _selection(figures)))
     print_pairs([*pairs, ("units", "nats per sentence; ppl: per token, </s> counted; au: latent dimensions")])
+
+
+def _print_verdict(figures: Mapping[str, Any]) -> None:
+    """What the judge gives to each text of the run."""
+    from aecore.evaluation.judge import TEXTS
+
+    heads = ["text", "judge_nll", "judge_ppl", "judge_unknown"]
+    rows = [[text, *(_number(figures[f"{name}_{text}"]) for name in heads[1:])] for text in TEXTS]
+    print_table(heads, rows, right=heads[1:])
+    print()
 
 
 def _number(value: float | None) -> str:

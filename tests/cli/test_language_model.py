@@ -1,8 +1,12 @@
-"""The verbs on a run without a posterior."""
+"""The verbs on a run without a posterior, and such a run as the judge of another."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+import aecore
 
 
 def test_training_ends_without_reconstructions(trained_lm):
@@ -31,3 +35,28 @@ def test_samples_are_drawn_unless_told_otherwise(cli, lm):
     assert drawn == cli("sample", lm, "-n", "5", "--temperature", "1").out
     assert len(set(cli("sample", lm, "-n", "5", "--temperature", "0").out.splitlines())) == 1
     assert len(set(cli("sample", lm, "-n", "5", "--beam", "2").out.splitlines())) == 1
+
+
+def test_a_judge_prints_its_figures(cli, lm, run):
+    words = ("evaluate", run, "--judge", lm, "--limit", "8", "--iw-samples", "0", "--device", "cpu")
+    found = json.loads(cli(*words, "--json").out)
+    alone = json.loads(cli("evaluate", lm, "--limit", "8", "--iw-samples", "0", "--device", "cpu", "--json").out)
+    assert found["judge_nll_sentences"] == pytest.approx(alone["nll_elbo"], abs=1e-5)  # one corpus, one vocabulary
+    assert found["judge_ppl_sentences"] == pytest.approx(alone["ppl_elbo"], rel=1e-5)
+    assert found["judge_unknown_sentences"] == 0
+    said = cli(*words)
+    assert ["text", "judge_nll", "judge_ppl", "judge_unknown"] in [line.split() for line in said.out.splitlines()]
+    assert f"judge     exact, by the language model '{lm}'; 8 sentences" in said.out
+
+
+def test_the_texts_are_as_many_as_asked_for(lm, run):
+    texts = aecore.load(run, "cpu").texts("valid", 6)
+    assert {name: len(sentences) for name, sentences in texts.items()} == {"samples": 6, "sentences": 6, "reconstructions": 6}
+    assert set(aecore.load(lm, "cpu").texts("test", 2)) == {"samples", "sentences"}
+
+
+def test_a_bound_is_no_judge(cli, lm, run):
+    said = cli("evaluate", lm, "--judge", run, "--limit", "2")
+    assert said.code == 2
+    assert said.out == ""
+    assert f"error: '{run}' is no judge: its decoder reads a latent" in said.err

@@ -59,3 +59,14 @@ def test_a_session_measures_information(run, corpus):
     assert found["mi"] == pytest.approx(0, abs=1e-3)
     assert found["mi_batch"] == pytest.approx(0, abs=1e-3)
     assert found["au"] == 0
+
+
+def test_the_page_has_the_figures_of_a_judge(run, tmp_path):
+    page = PAGE.partition("## With a judge")[2]
+    named = {name for row in re.findall(r"^\| (`judge_.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
+    judge = aecore.train(["lstm_lm"], run.config.data.spec, {"train.device": "cpu"}, max_steps=1, out=tmp_path / "judge")
+    found = aecore.api.evaluate(run.path, judge.path, "cpu", limit=4, iw_samples=0)
+    assert {name for name in found if name.startswith("judge_")} == named
+    assert list(found)[-1] == "estimators"
+    assert set(found["estimators"]) >= {name for name in named if "unknown" not in name}
+    assert all(found[name] is not None for name in named)
