@@ -86,8 +86,11 @@ class Session:
         updater.apply()
         return norm
 
-    def evaluate(self, split: str, *names: str) -> dict[str, float | None]:
-        """Figures of a split by name, e.g. ``evaluate("valid", "nll_elbo")``; without effect on training."""
+    def evaluate(self, split: str, *names: str, limit: int | None = None) -> dict[str, float | None]:
+        """Figures of a split, or its first ``limit`` sentences, by name: ``evaluate("valid", "nll_elbo")``.
+
+        Training is not disturbed.
+        """
         mi = not {"mi", "mi_batch"}.isdisjoint(names)
-        figures = evaluate_split(self.model, self.corpus.split(split), self.streams, self.evaluation_batch, mi=mi)
+        figures = evaluate_split(self.model, self.corpus.split(split), self.streams, self.evaluation_batch, limit, mi=mi)
         return {name: getattr(figures, name) for name in names}

@@ -61,6 +61,15 @@ def test_a_session_measures_information(run, corpus):
     assert found["au"] == 0
 
 
+def test_a_session_measures_the_first_sentences(corpus):
+    from support import Joint, build
+
+    session = Joint(build(), corpus).session
+    first = session.evaluate("valid", "sentences", "rec", limit=4)
+    assert first["sentences"] == 4
+    assert first["rec"] != session.evaluate("valid", "rec")["rec"]
+
+
 def test_the_page_has_the_figures_of_a_judge(run, tmp_path):
     page = PAGE.partition("## With a judge")[2]
     named = {name for row in re.findall(r"^\| (`judge_.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
