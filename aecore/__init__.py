@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from aecore.plugin import Role as Role
     from aecore.posterior import PosteriorSample as PosteriorSample
     from aecore.runs.run import Run as Run
+    from aecore.secondorder import second_order as second_order
     from aecore.step import DetachedStep as DetachedStep
     from aecore.step import Step as Step
     from aecore.training.session import Session as Session
@@ -53,6 +54,7 @@ _HOME = {
     "hookimpl": "hookspec",
     "load": "api",
     "resume": "api",
+    "second_order": "secondorder",
     "train": "api",
 }
 __all__ = ["__version__", *_HOME]

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from aecore import secondorder
+
 #: The tile of logits that evaluation holds at a time, tokens by words: 2 MiB in float32, which stays in the cache of a CPU.
 EVALUATION_CHUNK = 512
 EVALUATION_WORDS = 1024
@@ -35,7 +37,7 @@ def token_nll(states: Tensor, targets: Tensor, weight: Tensor, dropout: float = 
     """(N,): -log softmax(W dropout(h))[target] in nats, for states h (N, H), targets (N,) and the output weights W (V, H)."""
     if not torch.is_grad_enabled():
         return _evaluated(F.dropout(states, dropout), targets, weight)
-    if states.device.type == "cpu" and states.dtype == torch.float32:
+    if states.device.type == "cpu" and states.dtype == torch.float32 and not secondorder.wanted():
         masks = _draw_masks(states, dropout)
         if masks is None:
             states = F.dropout(states, dropout)
