@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from aecore.batch import Batch
 from aecore.composition import reaches
@@ -17,7 +18,7 @@ from aecore.evaluation.figures import Figures
 from aecore.evaluation.importance import EXACT, Importance, importance
 from aecore.evaluation.latent import ACTIVE, MI_BATCH, Latents
 from aecore.model import Model
-from aecore.posterior import PosteriorSample
+from aecore.posterior import Distribution, PosteriorSample
 from aecore.step import Step
 from aecore.streams import Streams
 
@@ -102,12 +103,16 @@ class _Survey:
         """The step of a batch whose latents and divergences were drawn sentence by sentence."""
         model, features = self.model, self.model.features(batch)
         alone = reaches("kl", model.level["kl"], "sentence")
-        ones = [Step(model, batch.rows(slice(row, row + 1)), features=features[row : row + 1]) for row in range(len(batch))]
-        for one, index in zip(ones, batch.index.tolist(), strict=True):
+        ones, known = [], self._known(batch, features)
+        for row, index in enumerate(batch.index.tolist()):
+            here = slice(row, row + 1)
             with self.streams("evaluate", self.split.name, index):
+                sample = None if known is None else _drawn(known, here)
+                one = Step(model, batch.rows(here), features=features[here], sample=sample)
                 _ = one.sample
                 _ = one.kl if alone else None
             self.latents.add(one)
+            ones.append(one)
         samples = [one.sample for one in ones]
         if alone:
             return Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat([one.kl for one in ones]))
@@ -115,6 +120,15 @@ class _Survey:
         with self.streams("evaluate", self.split.name, "batch", int(batch.index[0])):
             _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
         return step
+
+    def _known(self, batch: Batch, features: Tensor) -> Distribution | None:
+        """The Gaussians of a batch, where one call may give them all."""
+        model = self.model
+        owner = model.plugin(model.composition.owners["posterior_sample"])
+        if model.level["posterior"] != "gaussian" or not owner.batched_posterior:
+            return None
+        with self.streams("evaluate", self.split.name, "posterior", int(batch.index[0])):
+            return model.posterior_sample(features, 1, batch).distribution  # its draw would depend on the batch
 
     def figures(self) -> Figures:
         """What was found."""
@@ -152,6 +166,13 @@ class _Survey:
             "au": f"variance of posterior means >= {ACTIVE}" + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,
         }
+
+
+def _drawn(known: Distribution, here: slice) -> PosteriorSample:
+    """The draw of one sentence from its Gaussian among those of a batch."""
+    mean, scale = known.mean[here], known.stddev[here]  # type: ignore[attr-defined]
+    normal = Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
+    return PosteriorSample(normal.rsample((1,)).transpose(0, 1), normal)
 
 
 def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:

@@ -9,7 +9,7 @@ from support import build
 from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.batch import Batch
 from aecore.evaluation.likelihood import evaluate_split
-from aecore.streams import Streams
+from aecore.streams import Streams, stream
 
 
 def measure(model, split, batch_size=4, seed=0, limit=None):
@@ -111,3 +111,37 @@ def test_a_penalty_is_no_part_of_a_likelihood(corpus):
     assert figures.kl_estimator == "constant"
     assert figures.report()["estimators"]["nll_elbo"] is None
     assert figures.objective == pytest.approx(figures.rec + figures.kl, rel=1e-6)
+
+
+class Costly(Plugin):
+    """The default posterior, which counts how often it is asked."""
+
+    declares = {"provides": {"posterior": "gaussian", "latent": "euclidean"}}
+    batched_posterior = True
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.asked = 0
+
+    @hookimpl
+    def posterior_sample(self, features, n_samples):
+        self.asked += 1
+        mean, scale = features[:, :3] * 40, (features[:, 3:] * 20).exp()
+        normal = torch.distributions.Independent(torch.distributions.Normal(mean, scale), 1)
+        return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
+
+
+def test_a_batch_of_gaussians_gives_the_figures_of_single_ones(corpus):
+    class Single(Costly):
+        batched_posterior = False
+
+    one, other = build(Costly), build(Single)
+    for model in (one, other):
+        with stream("weights"), torch.no_grad():
+            for parameter in (*model.encoder.parameters(), *model.decoder.parameters()):
+                parameter.normal_(0, 0.7)
+    found, due = (evaluate_split(m, corpus.test, Streams(0), 4, mi=True) for m in (one, other))
+    assert due.kl > 0.1
+    for name in ("rec", "kl", "mi", "mi_batch", "objective"):
+        assert getattr(found, name) == pytest.approx(getattr(due, name), abs=1e-6)
+    assert (one.plugin("costly").asked, other.plugin("single").asked) == (3, 10)
