@@ -12,7 +12,9 @@ from aecore.autoencoder import Decoder, Encoder, Sizes
 from aecore.batch import Batch
 from aecore.composition import Composition, reaches
 from aecore.dispatch import Call, Hooks
-from aecore.errors import PluginError
+from aecore.errors import CompositionError, PluginError
+from aecore.geometry import Euclidean, Space
+from aecore.manifest import GIVEN_BY
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
 from aecore.posterior import PosteriorSample
 from aecore.streams import Streams
@@ -29,6 +31,7 @@ class Model(nn.Module):
         composition: who owns which hook, and the capability levels.
         hooks: the implementations, for the core; plugins use the methods below.
         sizes: the sizes of the autoencoder.
+        space: the latent space, with the curvature that a plugin's settings give it.
         samples: K, the posterior samples per sentence in training: the most that a plugin asks for.
         beta: 0-d buffer, the weight of the divergence at the last joint step.
     """
@@ -48,6 +51,7 @@ class Model(nn.Module):
         self.sizes = sizes
         self._distribution_seen = False
         self._width: int | str = "C"  # of any size until the first call
+        self.space = _space(composition, plugins)
         self.samples = max(plugin.samples for plugin in plugins.values())
         self.plugins = nn.ModuleDict()
         self.plugins._modules.update(plugins)  # `add_module` would refuse a plugin called half, values or train
@@ -206,6 +210,27 @@ def _copy(fresh: Iterable[tuple[str, nn.Parameter]], into: nn.Module) -> None:
     """Overwrite the parameters of these names."""
     for name, parameter in fresh:
         into.get_parameter(name).copy_(parameter)
+
+
+def _space(composition: Composition, plugins: Mapping[str, Plugin]) -> Space:
+    """The latent space of whoever gives ``latent``; two that give one must agree in their settings too."""
+    spaces: dict[str, Space] = {}
+    for name in {composition.owners[hook]: None for hook in GIVEN_BY["latent"]}:
+        word = next(part for part in composition.parts if part.name == name).manifest.provides.latent
+        space = plugins[name].space
+        if word is not None and space.name != word:
+            raise PluginError(
+                f"'{name}' provides latent = '{word}', but its `space` is {space}",
+                f"due: self.space = ..., one of aecore.geometry, called '{word}'",
+                plugin=name,
+            )
+        if word is not None:
+            spaces[name] = space
+    for name, space in spaces.items():
+        first, its = next(iter(spaces.items()))
+        if space != its:
+            raise CompositionError(f"'{first}' and '{name}' do not share a latent space", f"{first}: {its}", f"{name}: {space}")
+    return next(iter(spaces.values()), Euclidean())
 
 
 def _check_roles(name: str, plugin: Plugin, has_loss: bool) -> None:

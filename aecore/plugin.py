@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from aecore.errors import PluginError, closest
+from aecore.geometry import Euclidean, Space
 from aecore.hookspec import HOOKS, PROJECT
 from aecore.manifest import Manifest
 
@@ -52,6 +53,7 @@ class Plugin(nn.Module):
         samples: K, the posterior samples that training draws per sentence; the largest among the plugins counts.
         batched_posterior: whether, in evaluation, the Gaussian that ``posterior_sample`` returns is a function of the sentence,
             without noise: where it is costly, the evaluator may then ask for those of a batch at once.
+        space: the latent space, of the plugin that gives ``latent``; set in the constructor where a setting shapes it.
         critic: how the parameters of role ``critic`` are trained; None where there are none.
         model: the composition that the plugin is part of, set before the first hook is called.
 
@@ -63,6 +65,7 @@ class Plugin(nn.Module):
     roles: ClassVar[dict[str, Role]] = {}
     samples: int = 1
     batched_posterior: bool = False
+    space: Space = Euclidean()
     critic: CriticConfig | None = None
     model: Model
 

@@ -12,9 +12,11 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from aecore import crossentropy
 from aecore.autoencoder import Decoder
 from aecore.batch import Batch
+from aecore.errors import CompositionError, PluginError
 from aecore.evaluation.likelihood import evaluating
+from aecore.geometry import Ball, Euclidean, WrappedNormal
 from aecore.hookspec import hookimpl
-from aecore.plugin import MAIN_ROLES, ROLES, CriticConfig, Plugin
+from aecore.plugin import MAIN_ROLES, ROLES, CriticConfig, Plugin, PluginConfig
 from aecore.posterior import PosteriorSample
 from aecore.step import Step
 from aecore.streams import stream
@@ -666,3 +668,57 @@ def test_a_reset_is_a_matter_of_its_stream():
 
     assert torch.equal(after("one"), after("one"))
     assert not torch.equal(after("one"), after("other"))
+
+
+# The latent space
+
+
+class Curved(Plugin):
+    """A code on a ball, whose curvature is a setting."""
+
+    declares = {"provides": {"posterior": "density", "latent": "ball"}}
+
+    class Config(PluginConfig):
+        c: float = 2.0
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.space = Ball(config.c)
+
+    @hookimpl
+    def posterior_sample(self, features, n_samples):
+        mean = torch.zeros(len(features), self.sizes.latent)
+        z, log_prob, _ = WrappedNormal(self.space, mean, mean + 0.1).rsample((n_samples,))
+        return PosteriorSample(z.transpose(0, 1), log_prob=log_prob.t())
+
+
+class CurvedPrior(Plugin):
+    declares = {"provides": {"prior": "density", "latent": "ball"}}
+    space = Ball(1.0)
+
+    @hookimpl
+    def prior_logprob(self, z):
+        return z[..., 0]
+
+    @hookimpl
+    def prior_sample(self, n):
+        return torch.zeros(n, self.sizes.latent)
+
+
+def test_the_space_is_that_of_the_plugin_with_its_curvature():
+    assert build().space == Euclidean()
+    assert build(Curved, CurvedPrior, settings={"curved": {"c": 1.0}}).space == Ball(1.0)
+
+
+def test_two_curvatures_are_two_spaces():
+    with pytest.raises(CompositionError, match=r"(?s)'curved' and 'curvedprior' do not share .*Ball\(curvature=2.0\)"):
+        build(Curved, CurvedPrior)
+
+
+def test_a_space_that_is_not_the_declared_one():
+    class Flat(Curved):
+        def __init__(self, config, sizes):
+            Plugin.__init__(self, config, sizes)
+
+    with pytest.raises(PluginError, match=r"'flat' provides latent = 'ball', but its `space` is Euclidean\(\)"):
+        build(Flat, CurvedPrior)

@@ -66,13 +66,14 @@ class Latents:
         self._keep(one.sample)
 
     def _mean(self, one: Step) -> tuple[Tensor, Tensor]:
-        """The posterior mean, (1, D), and its sampling variance, which is 0 where the mean is known."""
+        """The posterior mean in the space's coordinates, (1, D), and its sampling variance: 0 where the mean is known."""
         sample = one.sample
         point = self.model.level["posterior"] == "point"
         if sample.distribution is not None or sample.centre is not None or point:
-            return sample.mean, torch.zeros_like(sample.mean)
+            return self.model.space.coordinates(sample.mean), torch.zeros_like(sample.mean)
         with self.streams("evaluate", self.split, int(one.batch.index[0]), "mean"):
-            draws = self.model.posterior_sample(one.features, MEAN_DRAWS, one.batch).z.double()  # (1, S, D)
+            z = self.model.posterior_sample(one.features, MEAN_DRAWS, one.batch).z
+        draws = self.model.space.coordinates(z.double())  # (1, S, D)
         return draws.mean(1), draws.var(1) / MEAN_DRAWS
 
     def _keep(self, sample: PosteriorSample) -> None:

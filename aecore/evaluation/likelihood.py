@@ -163,7 +163,8 @@ class _Survey:
             "kl": kl,
             "mi": "aggregate posterior of the whole split, one sample a sentence",
             "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, one sample a sentence",
-            "au": f"variance of posterior means >= {ACTIVE}" + (", less their sampling variance" if self.latents.noisy else ""),
+            "au": f"variance of {self.model.space.centres} >= {ACTIVE}"
+            + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,
         }
 

@@ -14,11 +14,14 @@ from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
 from aecore.errors import ConfigError, DataError
+from aecore.geometry import Space
 from aecore.runs.files import write_atomic
 
 #: The tensor's name in a .safetensors file.
 NAME = "codes"
 SUFFIXES = (".npy", ".safetensors", ".tsv")
+#: What rounding, in a file with few digits, may have moved a code out of its latent space.
+SLACK = 1e-3
 
 
 def check_suffix(path: Path) -> None:
@@ -123,3 +126,21 @@ def _checked(codes: Tensor, source: str) -> Tensor:
     if len(lost):
         raise DataError(f"'{source}': the code in row {int(lost[0]) + 1:,} is not finite")
     return codes.float()
+
+
+def on_space(space: Space, codes: Tensor) -> Tensor:
+    """The codes (N, D), those that rounding has moved out of the latent space put back.
+
+    Raises:
+        DataError: for a code that lies farther out: its sentence would be that of another point.
+    """
+    off = space.off(codes)
+    lost = (off > SLACK).nonzero()
+    if len(lost):
+        row = int(lost[0])
+        raise DataError(
+            f"the code in row {row + 1:,} does not lie in the latent space of the run, the {space.name}",
+            f"its norm is {float(codes[row].norm()):.4g}, {float(off[row]):.2g} off",
+            "due: codes as aecore encode writes them, or points of the space",
+        )
+    return space.project(codes)

@@ -19,6 +19,7 @@ from aecore.data.vocabulary import Vocabulary
 from aecore.errors import CompositionError, DataError, RunError
 from aecore.evaluation.judge import FIGURES, JUDGED, check_judge, judged
 from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
+from aecore.generation.codes import on_space
 from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
 from aecore.generation.strategy import Choice, Strategy
@@ -120,7 +121,7 @@ class Run:
 
         Raises:
             ConfigError: for keywords out of range, or of which one would have no effect.
-            DataError: for latents of another shape, or that are not finite.
+            DataError: for latents of another shape, that are not finite, or that lie outside of the latent space.
             CompositionError: for a composition without a posterior.
         """
         self._require_codes()
@@ -132,6 +133,7 @@ class Run:
             raise DataError(f"the codes have the shape {tuple(z.shape)}", f"due: (N, {latent}), the latent size of the run")
         if not bool(z.isfinite().all()):
             raise DataError("the codes are not all finite")
+        z = on_space(self.model.space, z)
         with Streams(seed, self.model.device)("sample", "decode"):
             return decode(self.model, self.vocabulary, z.to(self.model.device), strategy)
 
@@ -167,12 +169,9 @@ class Run:
         """The sentences at ``steps`` equally spaced points from the code of one sentence to that of another, both included.
 
         The way is the geodesic of the latent space that the composition declares; keywords as for `decode`.
-
-        Raises:
-            CompositionError: for a latent space whose geodesics are not built yet.
         """
         a, b = self.encode([start, end])
-        return self.decode(interpolate(str(self.model.level["latent"]), a, b, steps), temperature, seed, **choice)
+        return self.decode(interpolate(self.model.space, a, b, steps), temperature, seed, **choice)
 
     def unknown_words(self, sentences: Sequence[str]) -> int:
         """How many words of the sentences the vocabulary does not hold."""

@@ -21,6 +21,7 @@ from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.evaluation import decoding, proposal
 from aecore.evaluation.importance import importance, log_mean
 from aecore.evaluation.likelihood import evaluate_split, evaluating
+from aecore.geometry import Ball
 from aecore.streams import Streams
 
 FITTED = "a fitted diagonal Gaussian, a tenth of them of the prior"
@@ -204,6 +205,7 @@ def test_it_is_left_out_unless_asked_for(corpus):
 class OnTheBall(Point):
     """A code in a curved space, where no proposal is fitted."""
 
+    space = Ball()
     declares = {"provides": {**Point.declares["provides"], "latent": "ball", "prior": "density"}}
 
     @hookimpl

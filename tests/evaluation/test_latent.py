@@ -11,6 +11,7 @@ from aecore import PosteriorSample, hookimpl
 from aecore.evaluation.likelihood import evaluate_split, evaluating
 from aecore.evaluation.mixture import fit_mixture
 from aecore.evaluation.moments import Moments
+from aecore.geometry import Ball, Sphere
 from aecore.streams import Streams
 
 
@@ -110,6 +111,49 @@ def test_a_unit_is_active_from_a_hundredth_on(corpus, variances, active):
 
 def test_one_sentence_has_no_variance(corpus):
     assert measure(lively(), corpus.test, limit=1).au is None
+
+
+class OnTheBall(Point):
+    """Codes at given points of the ball."""
+
+    declares = {"provides": {**Point.declares["provides"], "prior": "samples", "latent": "ball"}}
+    space = Ball(4.0)
+
+    @hookimpl
+    def posterior_sample(self, features, batch):
+        return PosteriorSample(self.table[batch.index].unsqueeze(1))
+
+    @hookimpl
+    def prior_logprob(self, z):
+        raise AssertionError
+
+    @hookimpl
+    def prior_sample(self, n):
+        return torch.zeros(n, 2)
+
+
+class OnTheCircle(OnTheBall):
+    declares = {"provides": {**OnTheBall.declares["provides"], "latent": "sphere"}}
+    space = Sphere()
+
+
+@pytest.mark.parametrize(("variances", "active"), [((0.0099, 0.0101), 1), ((2, 0.02), 2)])
+def test_on_the_ball_units_are_those_of_log_0(corpus, variances, active):
+    """In the coordinates of the ball, of radius 1/2, no variance reaches that of its tangent space."""
+    table = torch.stack([column(torch.tensor(float(v))) for v in variances], 1)
+    model = lively(OnTheBall)
+    model.plugin("ontheball").table = model.space.exp(torch.zeros(2), table)
+    figures = measure(model, corpus.train)
+    assert figures.au == active
+    assert figures.estimators["au"] == "variance of log_0 of the posteriors' centres >= 0.01"
+
+
+def test_on_the_sphere_only_directions_count(corpus):
+    model = lively(OnTheCircle)
+    model.plugin("onthecircle").table = torch.tensor([[1.0, 0.0]]) * torch.linspace(0.5, 9, 48)[:, None]
+    assert measure(model, corpus.train).au == 0
+    model.plugin("onthecircle").table = torch.randn(48, 2, generator=torch.Generator().manual_seed(0))
+    assert measure(model, corpus.train).au == 2
 
 
 class Deaf(Implicit):
