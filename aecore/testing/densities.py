@@ -9,16 +9,18 @@ import torch
 from torch import Tensor
 
 from aecore.evaluation.likelihood import evaluating
+from aecore.geometry import Ball, Space, Sphere
+from aecore.testing.curved import BallVolume, SphereArea
 from aecore.testing.lab import batch_of, build, step_on
-from aecore.testing.measures import MEASURES, Measure
-from aecore.testing.registry import Case, at_least, estimated, implements, measured, promise, space_of
+from aecore.testing.measures import Flat, Measure
+from aecore.testing.registry import Case, at_least, estimated, implements, promise
 from aecore.testing.subject import Subject
 
 DRAWS = 20_000
 #: Standard errors that a Monte Carlo figure may be off, and the largest standard error of a mass that still tells something.
 ERRORS, NOISE = 4.0, 0.1
-POSTERIOR = (implements("posterior_sample"), at_least("posterior", "density"), measured)
-PRIOR = (implements("prior_logprob"), at_least("prior", "density"), measured)
+POSTERIOR = (implements("posterior_sample"), at_least("posterior", "density"))
+PRIOR = (implements("prior_logprob"), at_least("prior", "density"))
 #: Grid cells round 0 reach this far for a prior, so that a sampler which is too narrow does not hide mass.
 PRIOR_REACH = 8.0
 
@@ -34,10 +36,18 @@ class Density:
     """
 
     owner: str
+    space: Space
     draws: Tensor
     at_draws: Tensor
     log_prob: Callable[[Tensor], Tensor] | None
     least: float = 0.0
+
+    @property
+    def measure(self) -> Measure:
+        """What the density refers to."""
+        if isinstance(self.space, Ball):
+            return BallVolume(self.space)
+        return SphereArea() if isinstance(self.space, Sphere) else Flat()
 
 
 def _posterior(subject: Subject, latent: int) -> Density:
@@ -48,14 +58,14 @@ def _posterior(subject: Subject, latent: int) -> Density:
         sample = model.posterior_sample(model.features(batch), DRAWS, batch)
     assert sample.log_prob is not None
     log_prob = None if sample.distribution is None else sample.distribution.log_prob
-    return Density("posterior_sample", sample.z.transpose(0, 1), sample.log_prob.t(), log_prob)
+    return Density("posterior_sample", model.space, sample.z.transpose(0, 1), sample.log_prob.t(), log_prob)
 
 
 def _prior(subject: Subject, latent: int) -> Density:
     model = build(subject, latent=latent)
     with evaluating(model):
         draws = model.prior_sample(DRAWS).unsqueeze(1)
-        return Density("prior_logprob", draws, model.prior_logprob(draws), model.prior_logprob, PRIOR_REACH)
+        return Density("prior_logprob", model.space, draws, model.prior_logprob(draws), model.prior_logprob, PRIOR_REACH)
 
 
 @promise(*POSTERIOR)
@@ -94,15 +104,11 @@ def check_prior_sample_agrees_with_logprob(case: Case) -> None:
     _require_agreement(case, _prior(case.subject, 2))
 
 
-def _measure(case: Case) -> Measure:
-    return MEASURES[space_of(case.subject)]
-
-
 @torch.no_grad()
 def _require_integral(case: Case, density: Density) -> None:
     if density.log_prob is None:
         return _require_inverse_mass(case, density, 2)
-    points, volume = _measure(case).cells(density.draws, density.least)
+    points, volume = density.measure.cells(density.draws, density.least)
     mass = (density.log_prob(points).double() + volume).logsumexp(0).exp()  # (B,)
     for number, value in enumerate(mass.tolist()):
         line = f"integral over {len(points)} cells: {value:.4f}"
@@ -116,7 +122,7 @@ def _require_integral(case: Case, density: Density) -> None:
 def _require_mass(case: Case, density: Density) -> None:
     if density.log_prob is None:
         return _require_inverse_mass(case, density, 8)
-    points, log_proposal = _measure(case).around(density.draws, DRAWS)
+    points, log_proposal = density.measure.around(density.draws, DRAWS)
     weights = (density.log_prob(points).double() - log_proposal).exp()
     return _require_one(case, weights, f"the density of {density.owner} has not mass 1 at D = 8", "mass by importance sampling")
 
@@ -124,7 +130,7 @@ def _require_mass(case: Case, density: Density) -> None:
 @torch.no_grad()
 def _require_inverse_mass(case: Case, density: Density, dimensions: int) -> None:
     """E_q[r / q] = 1 for a normalised r inside q: all that can be asked where q is known at its own draws alone."""
-    narrow = _measure(case).within(density.draws)
+    narrow = density.measure.within(density.draws)
     weights = (narrow(density.draws) - density.at_draws).double().exp()
     what = f"the density of {density.owner} is not that of its draws at D = {dimensions}"
     _require_one(case, weights, what, "E_q[r / q], r a narrow normal")
@@ -149,7 +155,7 @@ def _require_agreement(case: Case, density: Density) -> None:
     _require_inverse_mass(case, density, 2)
     if density.log_prob is None:
         return
-    points, volume = _measure(case).cells(density.draws, density.least)
+    points, volume = density.measure.cells(density.draws, density.least)
     weights = (density.log_prob(points).double() + volume).softmax(0).unsqueeze(-1)  # (N, B, 1)
     due = (weights * _moments(points)).sum(0)  # (B, 5)
     found = _moments(density.draws)

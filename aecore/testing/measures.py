@@ -1,6 +1,6 @@
 """Integrating over a latent space: cells for D = 2, and proposals for importance sampling at any D.
 
-A space other than the Euclidean one needs an entry in `MEASURES`: its volume is what its densities refer to.
+What the densities of a space refer to is its volume; `aecore.testing.curved` has those of the sphere and the ball.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Measure(Protocol):
         ...
 
 
-class Euclidean:
+class Flat:
     """R^D with Lebesgue measure."""
 
     def cells(self, draws: Tensor, least: float) -> tuple[Tensor, Tensor]:
@@ -92,6 +92,3 @@ def _fitted(draws: Tensor, scale: float) -> MultivariateNormal:
 def _log_prob(normal: MultivariateNormal, z: Tensor) -> Tensor:
     found: Tensor = normal.log_prob(z)  # type: ignore[no-untyped-call]
     return found
-
-
-MEASURES: dict[str, Measure] = {"euclidean": Euclidean()}

@@ -11,7 +11,6 @@ from typing import NoReturn
 from aecore.composition import reaches
 from aecore.errors import AecoreError
 from aecore.testing.lab import laboratory
-from aecore.testing.measures import MEASURES
 from aecore.testing.subject import Subject
 
 #: Why a check does not apply to a plugin, as the end of "not applicable: ..."; empty where it applies.
@@ -175,17 +174,6 @@ def has_role(*roles: str) -> Condition:
         return "" if set(roles) & set(subject.cls.roles.values()) else f"it has no parameters of role {_either(roles)}"
 
     return condition
-
-
-def measured(subject: Subject) -> str:
-    """The kit can integrate over the latent space."""
-    space = space_of(subject)
-    return "" if space in MEASURES else f"there is no measure for the latent space '{space}' yet"
-
-
-def space_of(subject: Subject) -> str:
-    """The latent space, Euclidean where nothing is said."""
-    return str(subject.level.get("latent", "euclidean"))
 
 
 def named(subject: Subject) -> str:

@@ -245,13 +245,3 @@ def test_a_mixture_is_measured_rightly(subject_of):
     kit.check_prior_density_integrates(subject)
     kit.check_prior_mass(subject)
     kit.check_prior_sample_agrees_with_logprob(subject)
-
-
-class Ball(Posterior, Prior):
-    pass
-
-
-def test_a_space_without_a_measure_is_said_to_be_one(subject_of):
-    subject = subject_of(Ball, provides={**DENSITY, **PRIOR, "latent": "ball"})
-    check = kit.CHECKS["check_posterior_mass"]
-    assert check.not_applicable(subject) == "there is no measure for the latent space 'ball' yet"

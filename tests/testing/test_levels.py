@@ -8,6 +8,7 @@ from torch.distributions import Independent, Normal
 
 from aecore import Plugin, PosteriorSample, hookimpl
 from aecore import testing as kit
+from aecore.geometry import Ball
 
 PENALTY = {"kl": "penalty", "kl_estimator": "constant", "moves": ["encoder"]}
 GAUSSIAN = {"provides": {"posterior": "gaussian", "latent": "euclidean"}}
@@ -102,7 +103,7 @@ def test_a_prior_that_says_it_is_standard(fails):
 
 
 class Outside(Wide, Normalised):
-    pass
+    space = Ball()
 
 
 def test_latents_that_leave_the_space(fails):

@@ -10,6 +10,7 @@ from torch.distributions import MultivariateNormal, Normal
 from aecore import Batch, CriticConfig, Plugin, PosteriorSample, Stage, hookimpl
 from aecore import testing as kit
 from aecore.batch import UNKNOWN
+from aecore.geometry import Sphere
 
 EUCLIDEAN = {"latent": "euclidean"}
 
@@ -225,8 +226,9 @@ class ManySamples(Plugin):
 
 
 class Circle(Plugin):
-    """Latents on the sphere, uniform prior: densities in another measure."""
+    """Latents on the sphere, implicit, with a uniform prior: a density in another measure."""
 
+    space = Sphere()
     roles = {"head": "encoder"}
 
     def __init__(self, config, sizes):
@@ -238,11 +240,12 @@ class Circle(Plugin):
         h = features.unsqueeze(1).expand(-1, n_samples, -1)
         raw = self.head(torch.cat([h, torch.randn(len(h), n_samples, self.sizes.latent)], -1))
         z = nn.functional.normalize(raw, dim=-1)
-        return PosteriorSample(z, log_prob=0 * z.sum(-1), centre=nn.functional.normalize(z.mean(1), dim=-1))
+        return PosteriorSample(z, centre=nn.functional.normalize(z.mean(1), dim=-1))
 
     @hookimpl
     def prior_logprob(self, z):
-        return torch.zeros_like(z[..., 0])
+        d = z.shape[-1] / 2
+        return torch.zeros_like(z[..., 0]) + math.lgamma(d) - d * math.log(math.pi) - math.log(2)
 
     @hookimpl
     def prior_sample(self, n):
@@ -259,7 +262,7 @@ def provides(*, moves=("encoder", "prior"), **words):
 
 POINT = provides(posterior="point", kl="penalty", kl_estimator="constant", moves=(), **EUCLIDEAN)
 NONE = provides(posterior="none", kl="sentence", kl_estimator="constant", moves=(), **EUCLIDEAN)
-SPHERE = provides(posterior="density", prior="density", latent="sphere", kl="penalty", kl_estimator="constant", moves=())
+SPHERE = provides(posterior="sampled", prior="density", latent="sphere", kl="penalty", kl_estimator="constant", moves=())
 DUAL = provides(posterior="sampled", kl="divergence", kl_estimator="dual", **EUCLIDEAN)
 
 SOUND = [
@@ -330,7 +333,7 @@ PROMISED = {
     Staged: DRAWS | {"check_stages_train_their_roles_alone"},
     Busy: DRAWS | {"check_corrupted_input_is_a_batch"},
     ManySamples: DRAWS,
-    Circle: POSTERIOR | KL | DRAWS | TRAINED | {"check_leading_axes"},
+    Circle: POSTERIOR | KL | DRAWS | TRAINED | density("prior") | {"check_leading_axes"},
 }
 
 
