@@ -1,0 +1,91 @@
+"""P-VAE: latents in the Poincaré ball, where there is room for trees: volume grows exponentially with the distance from 0.
+
+Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033; the authors' pvae/distributions/wrapped_normal.py and
+    pvae/models/architectures.py. They have images and trees; the networks are those of the core.
+Deviations:
+    - log q comes from the noise of the draw. The authors recover the noise by inverting the map, which near the boundary lost
+      every digit in float32. Everything between the encoder's features and the decoder's condition is in float64.
+    - The encoder gives the centre in normal coordinates at 0, mu = exp_0(m / lambda_0), and
+      sigma = prior_std softplus(s) / ln 2, so that without curvature this is the plain VAE, and training starts near the
+      prior. The authors have exp_0(m) and softplus(s), other scales of the same.
+    - The gyroplanes are the formula of the paper (see `Gyroplanes`), and their ReLU is left to the decoder's own layers.
+    - The Riemannian normal is left out: its normaliser is an alternating sum of D terms, hopeless at D = 32.
+    - curvature is 0.7, the authors' value for images; none has been published for text.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aecore import Plugin, PluginConfig, PosteriorSample, Role, Sizes, hookimpl
+from aecore.autoencoder import init_uniform
+from aecore.geometry import Ball, WrappedNormal
+from aecore_poincare.gyroplanes import Gyroplanes
+
+__all__ = ["Gyroplanes", "Poincare"]
+
+#: A posterior is no narrower than this, in units of length.
+LEAST = 1e-5
+
+
+class Poincare(Plugin):
+    """q(z | x) = WrappedNormal(mu, diag sigma^2) and p(z) = WrappedNormal(0, prior_std^2 I), both per Riemannian volume.
+
+    KL = E_q[log q - log p] over the draws, the default `kl_term`. The fraction of draws that would lie beyond the edge of the
+    ball, where float32 ends, and are held back there is logged as `clipped`.
+    """
+
+    class Config(PluginConfig):
+        """Settings of the P-VAE, the paper's symbols in words."""
+
+        curvature: float = Field(0.7, gt=0, le=100, description="c: the ball has curvature -c and radius 1 / sqrt(c)")
+        prior_std: float = Field(1.0, gt=0, description="standard deviation of the prior, in units of length")
+        decoder: Literal["gyroplane", "log_0"] = Field("gyroplane", description="what the decoder reads of z")
+        width: int | None = Field(None, ge=1, description="gyroplanes; the latent size unless given")
+
+    config: Config
+    roles: ClassVar[dict[str, Role]] = {"head": "encoder", "planes": "decoder"}
+
+    def __init__(self, config: PluginConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.ball = Ball(self.config.curvature)
+        self.space = self.ball
+        self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
+        init_uniform(self)
+        if self.config.decoder == "gyroplane":
+            self.planes = Gyroplanes(self.ball, sizes.latent, self.config.width or sizes.latent)
+
+    @hookimpl
+    def posterior_sample(self, features: Tensor, n_samples: int) -> PosteriorSample:
+        """z = exp_mu(PT_{0 -> mu}(sigma eps / lambda_0)); the code is mu."""
+        centre, spread = self.head(features).chunk(2, -1)
+        mean = self.ball.exp(torch.zeros_like(centre), centre / 2)
+        q = WrappedNormal(self.ball, mean, self.config.prior_std * F.softplus(spread) / math.log(2) + LEAST)
+        z, log_prob, held = q.rsample((n_samples,))
+        self.log(clipped=held.float().mean())
+        return PosteriorSample(z.transpose(0, 1), q, log_prob.transpose(0, 1))
+
+    @hookimpl
+    def prior_logprob(self, z: Tensor) -> Tensor:
+        """The wrapped normal's density at z, (...), by the logarithm at 0 in float64."""
+        return self._prior(z).log_prob(z.unsqueeze(-2)).squeeze(-1)
+
+    @hookimpl
+    def prior_sample(self, n: int) -> Tensor:
+        """(n, D)."""
+        return self._prior(self.model.beta).rsample((n,))[0].squeeze(-2)
+
+    def _prior(self, like: Tensor) -> WrappedNormal:
+        zero = like.new_zeros(1, self.sizes.latent)
+        return WrappedNormal(self.ball, zero, zero + self.config.prior_std)
+
+    @hookimpl
+    def decoder_condition(self, z: Tensor) -> Tensor:
+        """Signed distances from gyroplanes, (..., width), or log_0(z), (..., D)."""
+        return self.planes(z) if self.config.decoder == "gyroplane" else self.ball.coordinates(z)
