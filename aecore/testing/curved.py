@@ -13,34 +13,51 @@ from aecore.testing.measures import Flat
 
 #: Cells of the circle, and steps of the integral over a cap.
 ARCS, STEPS = 20_000, 4_001
+#: Steps towards the centre of draws on the ball.
+CENTRING = 3
 
 
 class BallVolume:
-    """The Riemannian volume: dv (sinh(sqrt(c) |v|) / (sqrt(c) |v|))^(D-1) in normal coordinates v at the origin."""
+    """The Riemannian volume: dv (sinh(sqrt(c) |v|) / (sqrt(c) |v|))^(D-1) in normal coordinates v round the draws' centre."""
 
     def __init__(self, ball: Ball) -> None:
         self.ball, self.flat = ball, Flat()
 
     def cells(self, draws: Tensor, least: float) -> tuple[Tensor, Tensor]:
         """The cells of the flat measure, carried to the ball."""
-        v, volume = self.flat.cells(self._chart(draws), least)
-        return self._points(v), volume + self.ball.log_volume(v)
+        base = self._centre(draws)
+        v, volume = self.flat.cells(self._chart(base, draws), least)
+        return self._points(base, v), volume + self.ball.log_volume(v)
 
     def around(self, draws: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """The proposal of the flat measure, carried to the ball."""
-        v, log_density = self.flat.around(self._chart(draws), n)
-        return self._points(v), log_density - self.ball.log_volume(v)
+        base = self._centre(draws)
+        v, log_density = self.flat.around(self._chart(base, draws), n)
+        return self._points(base, v), log_density - self.ball.log_volume(v)
 
     def within(self, draws: Tensor) -> Callable[[Tensor], Tensor]:
         """The narrow normal of the flat measure, carried to the ball."""
-        narrow = self.flat.within(self._chart(draws))
-        return lambda z: narrow(self._chart(z)) - self.ball.log_volume(self._chart(z))
+        base = self._centre(draws)
+        narrow = self.flat.within(self._chart(base, draws))
 
-    def _chart(self, z: Tensor) -> Tensor:
-        return 2 * self.ball.coordinates(z)
+        def log_density(z: Tensor) -> Tensor:
+            v = self._chart(base, z)
+            return narrow(v) - self.ball.log_volume(v)
 
-    def _points(self, v: Tensor) -> Tensor:
-        return self.ball.exp(torch.zeros_like(v), v / 2)
+        return log_density
+
+    def _centre(self, draws: Tensor) -> Tensor:
+        """(B, D): near the point from which the draws (n, B, D) are in no direction on average."""
+        base = torch.zeros_like(draws[0])
+        for _ in range(CENTRING):
+            base = self.ball.exp(base, self.ball.log(base, draws).mean(0))
+        return base
+
+    def _chart(self, base: Tensor, z: Tensor) -> Tensor:
+        return self.ball.conformal(base) * self.ball.log(base, z)
+
+    def _points(self, base: Tensor, v: Tensor) -> Tensor:
+        return self.ball.exp(base, v / self.ball.conformal(base))
 
 
 class SphereArea:
