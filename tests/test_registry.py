@@ -132,7 +132,8 @@ def test_a_known_plugin_is_listed_and_explained(say, tmp_path):
     path = listing(tmp_path / "lab.toml")
     code, out, err = say("plugins", "list", "--registry", path)
     assert (code, err) == (0, "")
-    assert next(line for line in out.splitlines() if line.startswith("far_away")).split()[-4:] == ["ICML", "2027", "not", "installed"]
+    (line,) = (line for line in out.splitlines() if line.startswith("far_away"))
+    assert line.split()[-4:] == ["ICML", "2027", "not", "installed"]
     code, out, _ = say("plugins", "info", "far-away", "--registry", path)
     assert code == 0
     for text in ("aecore-far-away", "pip install aecore-far-away", str(path), "Far Away", "kl_penalty (chain)"):
