@@ -34,6 +34,7 @@ class Model(nn.Module):
         space: the latent space, with the curvature that a plugin's settings give it.
         samples: K, the posterior samples per sentence in training: the most that a plugin asks for.
         beta: 0-d buffer, the weight of the divergence at the last joint step.
+        version: a number that changes when weights are updated or loaded; updates of critics do not count.
     """
 
     beta: Tensor
@@ -57,6 +58,8 @@ class Model(nn.Module):
         self.plugins._modules.update(plugins)  # `add_module` would refuse a plugin called half, values or train
         self.hooks = Hooks(composition, plugins)
         self.register_buffer("beta", torch.zeros(()))
+        self.version = 0
+        self.register_load_state_dict_post_hook(lambda *_: self.weights_changed())  # type: ignore[no-untyped-call]
         for name, plugin in plugins.items():
             _check_roles(name, plugin, name in composition.implementers("critic_loss"))
             plugin.attach(self)
@@ -87,6 +90,10 @@ class Model(nn.Module):
     def level(self) -> Mapping[str, str | frozenset[str]]:
         """The capability levels of the composition, e.g. ``level["posterior"]``."""
         return self.composition.levels
+
+    def weights_changed(self) -> None:
+        """Begin a new version: what plugins keep with ``cached`` is made again."""
+        self.version += 1
 
     def params(self, *roles: str) -> list[nn.Parameter]:
         """The parameters of these roles, of the autoencoder and of all plugins."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -14,6 +15,7 @@ from aecore.errors import PluginError, closest
 from aecore.geometry import Euclidean, Space
 from aecore.hookspec import HOOKS, PROJECT
 from aecore.manifest import Manifest
+from aecore.streams import stream
 
 if TYPE_CHECKING:
     from aecore.autoencoder import Sizes
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 Role = Literal["encoder", "decoder", "prior", "critic", "frozen"]
 ROLES: tuple[Role, ...] = ("encoder", "decoder", "prior", "critic", "frozen")
 MAIN_ROLES: tuple[Role, ...] = ("encoder", "decoder", "prior")
+
+_T = TypeVar("_T")
 
 
 class PluginConfig(BaseModel):
@@ -74,6 +78,7 @@ class Plugin(nn.Module):
         self.config = config
         self.sizes = sizes
         self.logged: dict[str, float | Tensor] = {}
+        self._kept: dict[tuple[str, bool], tuple[int, Any]] = {}
 
     @classmethod
     def manifest(cls, declared: Manifest, config: PluginConfig) -> Manifest:
@@ -87,6 +92,22 @@ class Plugin(nn.Module):
     def log(self, **scalars: float | Tensor) -> None:
         """Record scalars of this step for metrics.jsonl, as ``<plugin>.<name>``; tensors are 0-d and are not waited for."""
         self.logged.update({name: v.detach() if isinstance(v, Tensor) else v for name, v in scalars.items()})
+
+    def cached(self, make: Callable[[], _T]) -> _T:
+        """``make()``, kept until ``model.version`` changes; where gradients are recorded it is made at every call.
+
+        What a prior computes from weights alone, say, is needed for each sentence of an evaluation and each step of a critic.
+        ``make`` is a named method or function of no arguments; it may depend on anything but the parameters of critics. It runs
+        in a random stream of its own, so that whoever draws next gets the same noise whether it was called or not.
+        """
+        if torch.is_grad_enabled():
+            return make()
+        key, version = (make.__qualname__, self.training), self.model.version
+        if key not in self._kept or self._kept[key][0] != version:
+            with stream("cached", make.__qualname__, device=self.model.device):
+                self._kept[key] = (version, make())
+        kept: _T = self._kept[key][1]
+        return kept
 
     def parameters_of(self, *roles: str) -> Iterator[tuple[str, nn.Parameter]]:
         """The named parameters whose attribute has one of these roles."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
+import torch
 from torch import Tensor
 
 from aecore.batch import Batch
@@ -127,7 +128,8 @@ class DetachedStep:
 
     def prior_sample(self, n: int | None = None) -> Tensor:
         """(n, D): fresh draws from the prior, without graph."""
-        return self._step.prior_sample(n).detach()
+        with torch.no_grad():
+            return self._step.prior_sample(n)
 
     def __getattr__(self, name: str) -> NoReturn:
         if name in {"rec", "kl", "charged_kl", "beta", "log_prior", "sample", "condition"}:

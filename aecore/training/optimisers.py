@@ -106,6 +106,7 @@ class Updater:
             nn.utils.clip_grads_with_norm_(moved, self.clip, norm)
         for group in self.groups.values():
             group.optimiser.step()
+        self.model.weights_changed()
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of all optimisers, for the checkpoint."""

@@ -260,6 +260,7 @@ class Trainer:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(self.best[name])
+        self.model.weights_changed()
         if self.plateau.exhausted(self.config.train):
             self.state.ended = f"the learning rate was halved {self.plateau.decays} times"
         else:
