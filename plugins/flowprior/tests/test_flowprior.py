@@ -196,6 +196,12 @@ def test_settings_out_of_range_are_refused(settings):
         FlowPrior.Config(**settings)
 
 
+def test_the_checks_of_other_distributions_stay_on():
+    # zuko turns them off for the whole process when it is imported
+    with pytest.raises(ValueError, match="constraint"):
+        distributions.Normal(0.0, -1.0)
+
+
 def test_one_latent_dimension_is_refused():
     with pytest.raises(ConfigError, match="two latent dimensions"):
         prior(latent=1)

@@ -5,7 +5,7 @@ Source: Ding and Gimpel, NAACL 2021, https://aclanthology.org/2021.naacl-main.25
 Deviations:
     - N = 1 is refused: the two terms of Eq. 7 are then one, and their sum is twice the usual bound.
     - The paper's text that is public leaves open N, the weight of the importance-weighted term, the size of the flow, and
-      whether anything is detached. Here N = 5, the smaller of the two in Burda et al. (ICLR 2016), the weight is 1, as Eq. 7
+      whether anything is detached. Here N = 5, the least above 1 in Burda et al. (ICLR 2016), the weight is 1, as Eq. 7
       is printed, the flow has four layers, and both terms share their samples, with no gradient stopped.
     - The flow is the identity before training, so that every run starts from the Gaussian prior.
     - The log scales of an affine layer, and the slopes of a spline, are squashed softly to at most log 1000, as zuko does.
@@ -18,25 +18,11 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
-from zuko.flows.coupling import GeneralCouplingTransform  # type: ignore[import-untyped]
-from zuko.transforms import (  # type: ignore[import-untyped]
-    AdditiveTransform,
-    ComposedTransform,
-    MonotonicAffineTransform,
-    MonotonicRQSTransform,
-)
+from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Role, Sizes, Step, hookimpl
 from aecore.errors import ConfigError
-
-BINS = 8
-#: What a layer does to each coordinate of its moving half, and the shapes of that function's parameters.
-FAMILIES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
-    "nice": (AdditiveTransform, [()]),
-    "realnvp": (MonotonicAffineTransform, [(), ()]),
-    "nsf": (MonotonicRQSTransform, [(BINS,), (BINS,), (BINS - 1,)]),
-}
+from aecore_flowprior.flows import composed, coupling_layers
 
 
 class FlowPrior(Plugin):
@@ -72,7 +58,7 @@ class FlowPrior(Plugin):
 
     def inverse(self) -> Any:
         """The transform f^-1, from z (..., D) to the noise (..., D); its own ``inv`` is f."""
-        return ComposedTransform(*(layer() for layer in self.flow))
+        return composed(self.flow)
 
     @hookimpl
     def prior_logprob(self, z: Tensor) -> Tensor:
@@ -98,18 +84,3 @@ class FlowPrior(Plugin):
         bound = log_weights.logsumexp(1) - math.log(log_weights.shape[1])
         self.log(nll_iw=-bound.mean())
         return -self.config.iw_weight * bound
-
-
-def coupling_layers(family: str, features: int, layers: int, hidden: int) -> nn.ModuleList:
-    """Coupling layers that are the identity: the last layer of each network, which gives the parameters, is 0."""
-    univariate, shapes = FAMILIES[family]
-    found = nn.ModuleList()
-    for number in range(layers):
-        kept = torch.arange(features) % 2 == number % 2
-        layer = GeneralCouplingTransform(
-            features, mask=kept, univariate=univariate, shapes=shapes, hidden_features=[hidden] * 2
-        )
-        for parameter in layer.hyper[-1].parameters():
-            nn.init.zeros_(parameter)
-        found.append(layer)
-    return found
