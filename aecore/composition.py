@@ -105,16 +105,14 @@ def _resolve(named: Sequence[Part], defaults: Part) -> Composition:
 def _refine_defaults(manifest: Manifest, named: Iterable[Part]) -> Manifest:
     """What the defaults still give once the named plugins own some of their hooks."""
     taken = {hook for part in named for hook in part.owns()}
-    given: dict[str, Level] = {}
-    for part in named:
-        given |= part.manifest.provides.stated()
-    factorised = given.get("posterior", "gaussian") == "gaussian" and given.get("prior", "standard") == "standard"
+    named = list(named)
+    given = {word for part in named for word in part.manifest.provides.stated()}
     provides = {
         word: level
         for word, level in manifest.provides.stated().items()
         if any(hook not in taken for hook in GIVEN_BY[word] if hook in manifest.hooks)
     }
-    if "kl_term" not in taken and not factorised:
+    if "kl_term" not in taken and not _factorised(named):
         provides |= {"kl": "sentence", "kl_estimator": "monte-carlo"}
     if "latent" in given:
         provides.pop("latent", None)
@@ -186,7 +184,16 @@ def _requirements(part: Part) -> dict[str, Level]:
 
 
 def _giver(composition: Composition, word: str) -> str:
-    return next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
+    """Whose level of ``word`` it is: that of the defaults' divergence can be another plugin's doing."""
+    owner = next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
+    lowering = [part.name for part in composition.parts if part.name != DEFAULTS and not _factorised([part])]
+    return lowering[0] if owner == DEFAULTS and word == "kl" and lowering else owner
+
+
+def _factorised(parts: Iterable[Part]) -> bool:
+    """Whether posterior and prior stay as the closed form of the divergence, a sum over dimensions, wants them."""
+    given = [part.manifest.provides for part in parts]
+    return all(g.posterior in {None, "gaussian"} and g.prior in {None, "standard"} for g in given)
 
 
 def reaches(word: str, level: Level | None, least: Level) -> bool:

@@ -185,6 +185,7 @@ class Model(nn.Module):
             plugin = self.plugin(name)
             if any(True for _ in plugin.parameters_of("decoder")):
                 _copy(type(plugin)(plugin.config, plugin.sizes).parameters_of("decoder"), plugin)
+        self.weights_changed()
 
     def kl_term(self, step: Step) -> Tensor:
         """(B, G): the raw divergence of a step, nats per sentence."""

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import aecore
+from aecore.assembly import assemble
 from aecore.catalogue import Catalogue
 from aecore.composition import compose
 from aecore.errors import CompositionError
@@ -44,6 +45,37 @@ def trained(names, data, out, **settings):
 
 def rows_of(run):
     return [json.loads(line) for line in (run.path / "metrics.jsonl").read_text().splitlines()]
+
+
+COLUMNS = [
+    [{"annealing": {}}, {"betavae": {}}, {"controlvae": {}}, {"cyclical": {}}],
+    [{"free_bits": {"mode": "dimension"}}, {"free_bits": {"mode": "kingma"}}],
+    [{"free_bits": {"mode": "sentence"}}, {"free_bits": {"mode": "batch"}}],
+    [{"ae_pretrain": {}}],
+    [{"ae": {}}],
+]
+METHODS = re.findall(r"^\| `(\w+)`(, `learned=true`)? ((?:\| (?:built|refused) ){5})\|$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("name", "learned", "cells"), METHODS)
+def test_a_method_is_what_the_page_says_under_its_settings(name, learned, cells):
+    catalogue, method = Catalogue.discover(), {name: {"learned": True} if learned else {}}
+    for decided, others in zip(cells.replace("|", " ").split(), COLUMNS, strict=True):
+        for other in others:
+            if decided == "built":
+                assemble(method | other, catalogue)
+                assemble(other | method, catalogue)
+            else:
+                with pytest.raises(CompositionError, match=f"'{name}'") as caught:
+                    assemble(method | other, catalogue)
+                assert f"'{next(iter(other))}'" in str(caught.value).splitlines()[0]
+
+
+def test_every_method_has_a_row():
+    owners = {"posterior_sample", "prior_logprob", "before_step"}
+    entries = Catalogue.discover().entries.values()
+    found = {e.name for e in entries if e.manifest and owners & set(e.manifest.hooks) and e.name != "vae"}
+    assert found == {name for name, _, _ in METHODS}
 
 
 def test_every_pair_has_one_row():

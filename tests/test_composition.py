@@ -148,9 +148,9 @@ REFUSED = {
     ("cyclical", "lstm_lm"): ("cyclical", "lstm_lm", "what the divergence moves to be encoder", "nothing"),
     ("controlvae", "wae_mmd"): ("controlvae", "wae_mmd", "the divergence to be divergence or better", "penalty"),
     ("controlvae", "wae_gan"): ("controlvae", "wae_gan", "the divergence to be divergence or better", "penalty"),
-    ("fb_dimension", "flowprior"): ("fb_dimension", "vae", "the divergence to be dimension", "sentence"),
-    ("fb_dimension", "mog_prior"): ("fb_dimension", "vae", "the divergence to be dimension", "sentence"),
-    ("fb_dimension", "poincare"): ("fb_dimension", "vae", "the divergence to be dimension", "sentence"),
+    ("fb_dimension", "flowprior"): ("fb_dimension", "flowprior", "the divergence to be dimension", "sentence"),
+    ("fb_dimension", "mog_prior"): ("fb_dimension", "mog_prior", "the divergence to be dimension", "sentence"),
+    ("fb_dimension", "poincare"): ("fb_dimension", "poincare", "the divergence to be dimension", "sentence"),
     ("fb_dimension", "ivae"): ("fb_dimension", "ivae", "the divergence to be dimension", "divergence"),
     ("fb_sentence", "ivae"): ("fb_sentence", "ivae", "the divergence to be sentence or better", "divergence"),
     ("fb_batch", "wgan"): ("fb_batch", "wgan", "the divergence to be divergence or better", "penalty"),
@@ -186,9 +186,9 @@ def test_what_is_refused_and_why(names):
 
 def test_a_refusal_word_for_word():
     assert str(refusal("fb_dimension", "flowprior")) == (
-        "'fb_dimension' does not compose with 'vae'\n"
+        "'fb_dimension' does not compose with 'flowprior'\n"
         "  fb_dimension needs: the divergence to be dimension\n"
-        "  vae gives: sentence\n"
+        "  flowprior gives: sentence\n"
         "  works: --plugin fb_dimension\n"
         "  or:    --plugin flowprior"
     )

@@ -1,5 +1,7 @@
 """Every way in which a plugin can break at run time, and the exact words; what is not applied stays as it was, bit for bit."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from support import Joint, build, changed, place, snapshot, some_batch, trainer_of
@@ -586,14 +588,24 @@ def test_a_monte_carlo_kl_below_minus_one_nat(corpus, shift, stops):
     joint.model.plugin("overconfident").shift = shift
     before = snapshot(joint.model)
     if not stops:
-        assert joint.step(some_batch(B))["kl"].item() == pytest.approx(shift, abs=1e-5)
+        assert joint.step(some_batch(8))["kl"].item() == pytest.approx(shift, abs=1e-5)
         return
     with pytest.raises(DivergedError) as caught:
-        joint.step(some_batch(B))
+        joint.step(some_batch(8))
     assert changed(before, joint.model) == set()
     what, origin, *_ = str(caught.value).split("\n  ")
     assert what == f"training stopped: the Monte Carlo KL is {shift:.3g} nats in the mean of the batch at step 0 of 'joint'"
     assert origin == "from: 'vae' (kl_term): E[log q - log p] cannot be negative, so one of the densities is wrong"
+
+
+@pytest.mark.parametrize(
+    ("sentences", "shift", "stops"), [(1, -7.9, False), (1, -8.1, True), (4, -1.9, False), (4, -2.1, True)]
+)
+def test_fewer_sentences_may_fall_lower(corpus, sentences, shift, stops):
+    joint = Joint(build(Overconfident), corpus)
+    joint.model.plugin("overconfident").shift = shift
+    with pytest.raises(DivergedError) if stops else nullcontext():
+        joint.step(some_batch(sentences))
 
 
 def test_a_diverging_update_of_a_session_is_not_applied(corpus):

@@ -10,10 +10,12 @@ from torch import Tensor
 
 from aecore.batch import Batch
 from aecore.catalogue import Catalogue
-from aecore.composition import DEFAULTS, Composition
+from aecore.composition import DEFAULTS, Composition, compose
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
+from aecore.errors import CompositionError
 from aecore.evaluation.likelihood import evaluating
+from aecore.hookspec import HOOKS
 from aecore.model import Model
 from aecore.streams import Streams
 from aecore.training.progress import Progress
@@ -98,11 +100,11 @@ def described(signs: Sequence[str], composition: Composition) -> str:
 
 
 def remedies(composition: Composition, catalogue: Catalogue | None = None) -> list[str]:
-    """What to try, a line each: plugins of the catalogue that the composition does not use."""
+    """What to try, a line each: plugins of the catalogue that the composition does not use and would compose with."""
     found = catalogue or Catalogue.discover()
     lines = []
     for hook, effect in REMEDIES.items():
-        names = [name for name in _with_hook(found, hook) if name not in composition.names]
+        names = [name for name in _with_hook(found, hook) if _fits(name, hook, composition, found)]
         if names:
             *most, last = names
             lines.append(f"try: --plugin {', '.join(most) + ' or ' if most else ''}{last}: {effect}")
@@ -110,6 +112,24 @@ def remedies(composition: Composition, catalogue: Catalogue | None = None) -> li
     if owner != DEFAULTS:
         lines.append(f"or:  other settings of '{owner}'; see: aecore plugins info {owner}")
     return lines
+
+
+def _fits(name: str, hook: str, composition: Composition, catalogue: Catalogue) -> bool:
+    """Whether the plugin is new to the composition and composes with it, in the place of its owner of ``hook`` if it has one.
+
+    Of one that is not installed, nothing but its hooks is known, and they are enough to name it.
+    """
+    if name in composition.names:
+        return False
+    if name not in catalogue.entries:
+        return True
+    replaced = composition.owners[hook] if HOOKS[hook].kind == "owner" else ""
+    parts = [part for part in composition.parts if part.name not in {DEFAULTS, replaced}]
+    try:
+        compose([*parts, catalogue.part(name)], catalogue.defaults)
+    except CompositionError:
+        return False
+    return True
 
 
 def _with_hook(catalogue: Catalogue, hook: str) -> Iterator[str]:

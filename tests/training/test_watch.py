@@ -130,6 +130,15 @@ def test_it_suggests_what_the_catalogue_knows_and_the_run_does_not_use():
     assert steered.endswith("or:  other settings of 'annealing'; see: aecore plugins info annealing")
 
 
+def test_it_suggests_nothing_that_the_run_would_refuse():
+    catalogue = Catalogue.discover()
+    uncharged = compose([catalogue.part("ae")], catalogue.defaults)
+    text = "\n".join(remedies(uncharged, catalogue))
+    for name in ("annealing", "betavae", "controlvae", "cyclical", "free_bits"):
+        assert name not in text
+    assert "lagging" in text
+
+
 def test_a_run_writes_the_gain_and_remembers_the_alarm(corpus, tmp_path):
     trainer = trainer_of(build(), corpus, tmp_path / "run", epochs=2)
     trainer.progress = heard = Listening()
