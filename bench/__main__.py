@@ -1,7 +1,7 @@
 """Measure speed against plain float32 loops, in interleaved blocks of one process, and print a table.
 
-Usage: ``python -m bench [--data SPEC] [--out FILE]``, and ``--only steps|likelihood|quality``; the corpus defaults to the toy,
-on which the figures say little: the work of the output layer grows with the vocabulary.
+Usage: ``python -m bench [--data SPEC] [--out FILE]``; ``--only`` takes steps, likelihood, quality or plugins. The corpus defaults
+to the toy, on which the figures say little: the work of the output layer grows with the vocabulary.
 """
 
 from __future__ import annotations
@@ -11,21 +11,24 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
 
 from aecore.api import opened
+from aecore.catalogue import Catalogue
+from aecore.composition import DEFAULTS
 from aecore.runs.config import build_config
 from aecore.training.trainer import Trainer
 from bench.likelihood import compare_likelihoods
 from bench.machine import described
+from bench.plugins import cost_of
 from bench.quality import SENTENCES, race
 from bench.steps import compare_steps, dispatch_cost
 
-PARTS = ("steps", "likelihood", "quality")
+PARTS = ("steps", "likelihood", "quality", "plugins")
 #: What is measured, aecore, plain, their ratio, and the ratio that is due.
 Row = tuple[str, str, str, str, str]
 
@@ -38,7 +41,7 @@ def main() -> None:
     began = time.perf_counter()
     for part in [options.only] if options.only else PARTS:
         print(f"{part} ...", file=sys.stderr)
-        rows += {"steps": steps, "likelihood": likelihood, "quality": quality}[part](options)
+        rows += MEASURES[part](options)
     text = table(options, rows, time.perf_counter() - began)
     print(text, end="")
     if options.out is not None:
@@ -64,10 +67,10 @@ def arguments() -> argparse.Namespace:
 
 
 @contextmanager
-def training(options: argparse.Namespace, optimiser: str) -> Iterator[Trainer]:
-    """A trainer of the defaults in a temporary folder."""
+def training(options: argparse.Namespace, optimiser: str, plugins: Sequence[str] = ()) -> Iterator[Trainer]:
+    """A trainer of the defaults, or of plugins, in a temporary folder."""
     settings = {"train.optimiser": optimiser, "train.threads": options.threads, "train.epochs": 1000, "train.device": "cpu"}
-    config = build_config(None, {"data": {"spec": options.data}}, settings, [])
+    config = build_config(None, {"data": {"spec": options.data}}, settings, plugins)
     with tempfile.TemporaryDirectory() as folder, opened(config, Path(folder) / "run") as trainer:
         yield trainer
 
@@ -137,6 +140,18 @@ def quality(options: argparse.Namespace) -> list[Row]:
     ]
 
 
+def plugins(options: argparse.Namespace) -> list[Row]:
+    """A step of every installed method over one of the defaults; stages are not joint steps."""
+    entries = Catalogue.discover().entries.values()
+    names = [entry.name for entry in entries if entry.status == "ok" and entry.name not in {DEFAULTS, "ae_pretrain"}]
+
+    def open_trainer(stack: ExitStack, chosen: list[str]) -> Trainer:
+        return stack.enter_context(training(options, "adamw", chosen))
+
+    costs = cost_of(names, open_trainer, 3, 3, lambda line: print(line, file=sys.stderr))
+    return [(f"a step with {name}, times that of vae", f"{cost:.2f}", "", "", "") for name, cost in costs.items()]
+
+
 def spread(ratios: list[float]) -> str:
     """The median of pairs, then the least and the largest."""
     return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
@@ -150,6 +165,9 @@ def table(options: argparse.Namespace, rows: list[Row], seconds: float) -> str:
     lines += [f"| {' | '.join(row)} |" for row in (heads, ("---",) * 5, *rows)]
     return "\n".join(lines) + "\n"
 
+
+#: The parts by name.
+MEASURES = {"steps": steps, "likelihood": likelihood, "quality": quality, "plugins": plugins}
 
 if __name__ == "__main__":
     main()
