@@ -1,7 +1,7 @@
 """Measure speed against plain float32 loops, in interleaved blocks of one process, and print a table.
 
-Usage: ``python -m bench [--data SPEC] [--out FILE]``; ``--only`` takes steps, likelihood, quality or plugins. The corpus defaults
-to the toy, on which the figures say little: the work of the output layer grows with the vocabulary.
+Usage: ``python -m bench [--data SPEC] [--out FILE]``; ``--only`` takes steps, likelihood, quality or plugins. The corpus is
+the toy unless given, on which the figures say little: the work of the output layer grows with the vocabulary.
 """
 
 from __future__ import annotations
