@@ -13,7 +13,7 @@ import torch
 from aecore.assembly import Assembly, assemble, assemble_run, resolve_device
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
-from aecore.errors import ConfigError
+from aecore.errors import AecoreError, ConfigError
 from aecore.evaluation.likelihood import Tick
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
@@ -86,7 +86,11 @@ def opened(
             model = assembly.build(config, len(corpus.vocabulary), device)
             trainer = Trainer(model, corpus, config, folder, listener)
             _announce(trainer, assembly)
-            trainer.start()
+            try:
+                trainer.start()
+            except AecoreError:  # nothing has been trained, so nothing may stand in the way of the next try
+                folder.clear()
+                raise
             yield trainer
 
 

@@ -1,16 +1,11 @@
-"""What every test needs: one thread, since figures are compared bit for bit, and the helpers of ``support`` in reach."""
+"""What the tests of the core need besides: the helpers of ``support`` in reach, a cache of their own, a corpus."""
 
-import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
-import torch
-
-torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -460,11 +460,11 @@ def free(site):
 @pytest.mark.usefixtures("free")
 def test_a_setting_may_mend_a_composition():
     found = Catalogue.discover()
-    with pytest.raises(CompositionError, match="'free' does not compose with 'vae'"):
+    with pytest.raises(CompositionError, match="'free' does not compose with 'normal'"):
         assemble({"free": {}, "normal": {}}, found)
     assembly = assemble({"free": {"mode": "sentence"}, "normal": {}}, found)
     assert assembly.composition.names == ("free", "normal")
-    with pytest.raises(CompositionError, match="'free' does not compose with 'vae'"):
+    with pytest.raises(CompositionError, match="'free' does not compose with 'normal'"):
         assemble({"free": {"mode": "dimension"}, "normal": {}}, found)
 
 

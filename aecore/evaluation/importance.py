@@ -18,7 +18,7 @@ from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Split
 from aecore.evaluation.decoding import energies
-from aecore.evaluation.lowrank import LowRank, short_way
+from aecore.evaluation.lowrank import LEAST_SAMPLES, RANK, LowRank, short_way
 from aecore.evaluation.mixture import fit_mixture
 from aecore.evaluation.proposal import GaussianProposal, LogDensity, fit_proposal
 from aecore.model import Model
@@ -33,6 +33,8 @@ EXACT = "exact: the decoder reads no latent"
 PRIOR_DRAWS = 20_000
 #: The share of samples that a fitted proposal leaves to the prior.
 DEFENCE = 0.1
+#: Samples, those of the largest weights, whose reconstruction is computed without a short way.
+HEAVIEST = 32
 
 
 @dataclass(frozen=True)
@@ -60,9 +62,13 @@ class Importance:
         """Nats of one sentence, whose noise is keyed by its number; ``features`` is (1, H)."""
         with self.streams("evaluate", self.split, int(sentence.index[0]), "iw"):
             z, log_q = self.draw(features, sentence, self.samples)
-        rec = energies(self.model.decoder, sentence, self.model.condition(z), self.short)
-        log_joint = self.prior(z).double() - rec.double()
-        return -log_mean(log_joint - log_q.double())
+            log_ratio = self.prior(z).double() - log_q.double()  # a prior may draw, too
+        condition = self.model.condition(z)
+        rec = energies(self.model.decoder, sentence, condition, self.short)
+        if self.short is not None:  # what the sum consists of is computed in full: the largest weights are those that err most
+            heaviest = (log_ratio - rec).topk(min(HEAVIEST, self.samples)).indices
+            rec[heaviest] = energies(self.model.decoder, sentence, condition[heaviest])
+        return -log_mean(log_ratio - rec.double())
 
 
 def log_mean(log_weights: Tensor) -> float:
@@ -94,8 +100,9 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     prior = Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
     draw = _own(model) if own else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
     source = "the posterior" if own else "a fitted diagonal Gaussian, a tenth of them of the prior"
-    label = f"importance-weighted, {samples} samples of {source}{prior.label}"
-    short = short_way(model.decoder.output.weight)
+    short = short_way(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
+    way = "" if short is None else f"; softmax along {RANK} directions, the {HEAVIEST} heaviest samples in full"
+    label = f"importance-weighted, {samples} samples of {source}{prior.label}{way}"
     return Importance(model, streams, split.name, draw, prior.log_prob, samples, label, short)
 
 

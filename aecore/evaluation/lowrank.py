@@ -20,9 +20,9 @@ from aecore.crossentropy import EVALUATION_WORDS, token_nll
 RANK = 32
 #: Samples of a position that are computed exactly as well.
 CONTROLS = 32
-#: The deviation of the error among them, nats per token, from which a position is computed in full. The mean of
-#: a position is then off by a sixth of that at most, to either side.
-TOLERANCE = 0.03
+#: The deviation of the error among them, nats, from which a position, or the sentence as a whole, is computed in full. The mean
+#: is then off by a sixth of that (one standard error); and the mean of the weights by half its square.
+POSITION, SENTENCE = 0.03, 0.15
 #: Samples and words from which the short way is the quicker one.
 LEAST_SAMPLES, LEAST_WORDS = 128, 2000
 
@@ -50,16 +50,16 @@ class LowRank:
         own = torch.einsum("trh,th->tr", states, self.weight[targets])
         control = torch.linspace(0, states.shape[1] - 1, CONTROLS, device=states.device).long()
         exact = _in_full(states[:, control], targets, self.weight)
-        return torch.stack([self._position(*row, control) for row in zip(states, targets, own, exact, strict=True)])
-
-    def _position(self, states: Tensor, target: Tensor, own: Tensor, exact: Tensor, control: Tensor) -> Tensor:
-        """(R,): the energies of one position; ``exact`` are those of the samples ``control``."""
-        found = self._short(states, own)
-        missed = exact - found[control]
-        if not bool(missed.std() < TOLERANCE):  # so too where it is not a number
-            return _in_full(states.unsqueeze(0), target.unsqueeze(0), self.weight)[0]
-        found += missed.mean()
-        found[control] = exact
+        found = torch.stack([self._short(*row) for row in zip(states, own, strict=True)])
+        missed = exact - found[:, control]  # (T, CONTROLS)
+        lost = ~(missed.std(1) < POSITION)  # so too where it is not a number
+        kept = (missed - missed.mean(1, keepdim=True))[~lost]
+        if not bool(kept.sum(0).std() < SENTENCE):
+            lost = torch.ones_like(lost)
+        found += missed.mean(1, keepdim=True)
+        found[:, control] = exact
+        if bool(lost.any()):
+            found[lost] = _in_full(states[lost], targets[lost], self.weight)
         return found
 
     def _short(self, states: Tensor, own: Tensor) -> Tensor:

@@ -69,6 +69,11 @@ class Ball:
         """The largest norm of a point that `project` leaves alone."""
         return self.radius * (1 - EDGE)
 
+    @property
+    def reach(self) -> float:
+        """The distance from the origin to a point of the norm ``limit``, 12.2 / sqrt(c)."""
+        return 2 * self.radius * math.atanh(1 - EDGE)
+
     @in_double
     def conformal(self, point: Tensor) -> Tensor:
         """(..., 1): lambda_x = 2 / (1 - c |x|^2)."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from aecore.assembly import Assembly, assemble_run, resolve_device
+from aecore.batch import UNKNOWN
 from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
@@ -176,7 +177,7 @@ class Run:
     def unknown_words(self, sentences: Sequence[str]) -> int:
         """How many words of the sentences the vocabulary does not hold."""
         split = Split.of("input", sentences, self.vocabulary)
-        return int((split.flat == 3).sum())
+        return int((split.flat == UNKNOWN).sum())
 
     def split(self, name: str) -> Split:
         """A split of the corpus that the run was trained on, read again.

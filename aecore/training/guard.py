@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import Tensor
 
+from aecore.composition import DEFAULTS
 from aecore.dispatch import Call
 from aecore.errors import DivergedError
 from aecore.model import Model
@@ -36,7 +37,7 @@ def check_step(step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Itera
     if step.computed("kl") and step.model.level.get("kl_estimator") == "monte-carlo":
         mean = step.kl.detach().sum(1).mean()
         if bool(mean < LOWEST_MEAN_KL * max(1.0, ENOUGH / len(step.batch))):
-            origin = _author(step.model, "kl_term")
+            origin = _priced_by(step.model)
             evidence = f"from: {origin}: E[log q - log p] cannot be negative, so one of the densities is wrong"
             raise _diverged(f"the Monte Carlo KL is {mean:.3g} nats in the mean of the batch", phase, step.index, evidence)
 
@@ -99,6 +100,14 @@ def author(call: Call) -> str:
 
 def _author(model: Model, hook: str) -> str:
     return author(model.hooks.owner(hook))
+
+
+def _priced_by(model: Model) -> str:
+    """Whose densities the divergence is made of: the owner's, or those that the defaults were given."""
+    owner = model.hooks.owner("kl_term")
+    if owner.plugin != DEFAULTS:
+        return author(owner)
+    return " and ".join(_author(model, hook) for hook in ("posterior_sample", "prior_logprob"))
 
 
 def _authors(model: Model, hook: str) -> str:

@@ -13,7 +13,8 @@ from aecore.model import Model
 from aecore.plugin import MAIN_ROLES, ROLES
 from aecore.runs.config import TrainConfig
 from aecore.step import Step
-from aecore.training.guard import author, check_step
+from aecore.training.guard import check_step
+from aecore.training.losses import losses_of, total_loss
 from aecore.training.optimisers import Critics, Updater
 from aecore.training.session import Session
 from aecore.training.stages import JOINT, AuthoredStage
@@ -65,11 +66,8 @@ class JointPhase:
         )
         if self.critics.groups:
             self.critics.train(step.detached())
-        loss = model.objective(step)
-        losses = [("the objective", author(model.hooks.owner("objective")), loss)]
-        for call in model.hooks.each("extra_loss"):
-            losses.append(("extra_loss", author(call), call.tensor(call(step=step), (len(batch),))))
-        total = torch.stack([value for _, _, value in losses]).sum(0).mean()
+        losses = losses_of(step)
+        total = total_loss(losses)
         if not total.requires_grad:
             raise model.hooks.owner("objective").error("returned an objective without a gradient, which would train nothing")
         norm = self.updater.gradients(total, [role for role in MAIN_ROLES if role not in resting])

@@ -17,6 +17,7 @@ from aecore.model import Model
 from aecore.step import Step
 from aecore.streams import Streams
 from aecore.training.guard import check_norm
+from aecore.training.losses import losses_of, total_loss
 
 if TYPE_CHECKING:
     from aecore.training.optimisers import Updater
@@ -59,11 +60,11 @@ class Session:
         return split.batch(chosen).to(self.model.device)
 
     def loss(self, batch: Batch) -> Tensor:
-        """0-d: the mean objective of a batch, training mode, at the last joint step's beta."""
+        """0-d: the mean of objective and extra losses of a batch, training mode, at the last joint step's beta."""
         step = Step(
             self.model, batch, index=self.index, samples=self.model.samples, training=True, schedule=lambda _: self.model.beta
         )
-        return self.model.objective(step).mean()
+        return total_loss(losses_of(step))
 
     def update(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
         """One clipped optimiser step on the parameters of ``roles`` alone; the gradient norm before clipping, 0-d.

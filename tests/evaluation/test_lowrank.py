@@ -41,15 +41,16 @@ def test_what_the_directions_miss_is_made_up_for_in_the_mean():
     control = torch.linspace(0, R - 1, CONTROLS).long()
     assert torch.allclose(found[:, control], expected[:, control], atol=1e-4)
     error = found - expected
-    assert 1e-4 < error.std() < lowrank.TOLERANCE  # so the short way was taken, and is short
-    assert error.mean(1).abs().max() < 5 * lowrank.TOLERANCE / CONTROLS**0.5
+    assert 1e-4 < error.std() < lowrank.POSITION  # so the short way was taken, and is short
+    assert error.mean(1).abs().max() < 5 * lowrank.POSITION / CONTROLS**0.5
 
 
 def test_a_position_whose_states_fill_the_space_is_computed_in_full(monkeypatch):
     states, targets, weight = some(8, 0.3)
     expected = exact(states, targets, weight)
     assert torch.allclose(LowRank(weight).nll(states, targets).double(), expected, atol=2e-4)
-    monkeypatch.setattr(lowrank, "TOLERANCE", 100.0)
+    monkeypatch.setattr(lowrank, "POSITION", 100.0)
+    monkeypatch.setattr(lowrank, "SENTENCE", 100.0)
     assert (LowRank(weight).nll(states, targets).double() - expected).abs().max() > 0.1  # else this would prove nothing
 
 

@@ -10,6 +10,7 @@ from torch.distributions import Normal
 from aecore import Sizes
 from aecore.assembly import assemble
 from aecore.catalogue import Catalogue
+from aecore.errors import ConfigError
 from aecore.evaluation.likelihood import evaluate_split
 from aecore.geometry import Ball
 from aecore.streams import Streams
@@ -99,7 +100,7 @@ def test_training_starts_near_the_prior_and_stays_off_the_edge():
 
 
 def test_clipped_draws_are_counted():
-    plugin, features = standing(torch.zeros(2, 32), torch.zeros(2, 32), curvature=5.0, prior_std=3.0)
+    plugin, features = standing(torch.full((2, 32), 5.0), torch.full((2, 32), 3.0), curvature=0.7)  # far out, and wide
     sample = plugin.posterior_sample(features, 100)
     held = (sample.z.norm(dim=-1) >= plugin.ball.limit - 1e-7).float().mean().item()
     assert plugin.logged["clipped"].item() == pytest.approx(held)
@@ -145,3 +146,14 @@ def test_what_composes():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         Poincare.Config(**settings)
+
+
+def test_a_prior_that_does_not_fit_into_the_ball_is_refused():
+    """At c = 3 in 32 dimensions a KL of a distribution from itself reads -0.4 nats; what the message advises reads 0."""
+    with pytest.raises(ConfigError, match=r"curvature at most 2\.3") as caught:
+        model(latent=32, curvature=3.0)
+    assert "float32 ends at 7.0" in str(caught.value)
+    built = model(latent=32, spread=False, curvature=2.2)
+    z = built.prior_sample(4000)
+    assert (built.space.limit - z.norm(dim=-1)).min() > 0
+    assert (built.prior_logprob(z).mean() - built.prior_logprob(built.prior_sample(4000)).mean()).abs() < 1

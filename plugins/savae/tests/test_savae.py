@@ -281,8 +281,8 @@ def test_the_refined_gaussian_is_the_proposal(trained):
                 grid[0, :, 0].double().square() + math.log(2 * math.pi)
             )
             total -= float(log_joint.logsumexp(0) + math.log(0.01)) / 6
-    found = run.evaluate(limit=6, iw_samples=2000)
-    assert found["estimators"]["nll_iw"] == "importance-weighted, 2000 samples of the posterior"
+    found = run.evaluate(limit=6, iw_samples=20_000)
+    assert found["estimators"]["nll_iw"] == "importance-weighted, 20000 samples of the posterior"
     assert found["nll_iw"] == pytest.approx(total, abs=0.02)
     assert found["nll_elbo"] > total - 0.02
     assert found["estimators"]["kl"] == "analytic"

@@ -82,5 +82,5 @@ class FlowPrior(Plugin):
         assert log_q is not None  # composition asks for a density
         log_weights = step.log_prior - step.rec - log_q  # (B, N)
         bound = log_weights.logsumexp(1) - math.log(log_weights.shape[1])
-        self.log(nll_iw=-bound.mean())
+        self.log(iw_bound=-bound.mean())
         return -self.config.iw_weight * bound

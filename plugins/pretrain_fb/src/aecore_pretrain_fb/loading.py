@@ -41,6 +41,7 @@ def load_roles(path: Path, model: Model, vocabulary: Vocabulary, *roles: str) ->
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])
+    model.weights_changed()
 
 
 def _misfits(wanted: Mapping[str, Tensor], tensors: Mapping[str, Any]) -> list[str]:

@@ -1,0 +1,25 @@
+"""What a joint step minimises, term by term, so that each has an author."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from aecore.step import Step
+from aecore.training.guard import LossTerm, author
+
+
+def losses_of(step: Step) -> list[LossTerm]:
+    """The objective, then the extra loss of every plugin that has one, (B,) each, nats per sentence."""
+    model = step.model
+    found = [("the objective", author(model.hooks.owner("objective")), model.objective(step))]
+    for call in model.hooks.each("extra_loss"):
+        found.append(("extra_loss", author(call), call.tensor(call(step=step), (len(step.batch),))))
+    return found
+
+
+def total_loss(losses: Sequence[LossTerm]) -> Tensor:
+    """0-d: the sum of the terms, its mean over the sentences."""
+    return torch.stack([value for _, _, value in losses]).sum(0).mean()

@@ -1,0 +1,19 @@
+"""What every test needs, of the core and of the plugins: one thread, and random numbers that are its own, in whatever order."""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import pytest
+import torch
+
+from aecore.streams import stream
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _stream(request):
+    """A random stream that is named after the test."""
+    with stream("test", request.node.nodeid):
+        yield
