@@ -75,12 +75,11 @@ class _Group:
             self.rows, self.units = slice(number, None, len(masks)), masks[number].nonzero().squeeze(1)
             self.states = states[self.rows].index_select(1, self.units)  # (n, U)
             self.weight = weight.index_select(1, self.units)  # (V, U)
-        self.exponentials: Tensor | None = None
+        self.exponentials = self.states.new_empty(len(weight), len(self.states))
 
     def exponentiate(self, own: Tensor) -> Tensor:
         """(n,): the sum over words of exp(l_v - l_target), for target logits ``own`` (n,); keeps the exponentials (V, n)."""
         total = torch.zeros_like(own)
-        self.exponentials = self.states.new_empty(len(self.weight), len(self.states))
         transposed = self.states.t()
         for tile, part in _tiles(TRAINING_WORDS, self.exponentials, self.weight):
             torch.mm(part, transposed, out=tile)
@@ -88,23 +87,27 @@ class _Group:
         return total
 
     def differentiate(self, scale: Tensor, to_states: Tensor, to_weight: Tensor) -> None:
-        """Add sum_v s_n exp(l_v - l_target) w_v to the gradients of its states (n, H), and likewise of the weights (V, H)."""
-        exponentials, self.exponentials = self.exponentials, None  # scaled in place below, so gone for another pass
-        assert exponentials is not None
-        own = to_states if self.units is None else torch.zeros_like(self.states)
-        for tile, part, to_part in _tiles(BACKWARD_WORDS, exponentials, self.weight, to_weight):
-            tile.mul_(scale)
+        """Add sum_v s_n exp(l_v - l_target) w_v to the gradients of its states (n, H), and likewise of the weights (V, H).
+
+        The factors s (n,) go to the states, which are fewer than the exponentials.
+        """
+        scale = scale.unsqueeze(1)
+        scaled, found = self.states * scale, torch.zeros_like(self.states)
+        for tile, part, to_part in _tiles(BACKWARD_WORDS, self.exponentials, self.weight, to_weight):
             if self.units is None:
-                torch.mm(tile, self.states, out=to_part)
+                torch.mm(tile, scaled, out=to_part)
             else:
-                to_part.index_add_(1, self.units, torch.mm(tile, self.states))
-            own.addmm_(tile.t(), part)
-        if self.units is not None:
-            to_states.index_add_(1, self.units, own)
+                to_part.index_add_(1, self.units, torch.mm(tile, scaled))
+            found.addmm_(tile.t(), part)
+        found *= scale
+        if self.units is None:
+            to_states += found
+        else:
+            to_states.index_add_(1, self.units, found)
 
 
 class _Tiled(torch.autograd.Function):
-    """Exponentiates tiles of logits while they are in the cache, and turns them into gradients in place.
+    """Exponentiates tiles of logits while they are in the cache, and makes gradients of them without touching them again.
 
     The tiles are words by tokens, (V, n), so that each is contiguous. Where the gradient is itself to be differentiated
     (``create_graph``), it is computed by plain operations instead.
@@ -118,14 +121,14 @@ class _Tiled(torch.autograd.Function):
         ctx.groups = [_Group(number, masks, dropped, weight) for number in range(1 if masks is None else len(masks))]
         for group in ctx.groups:
             total[group.rows] = group.exponentiate(own[group.rows].contiguous())
-        ctx.save_for_backward(states, targets, weight, masks, own, total)
+        ctx.save_for_backward(states, targets, weight, masks, total)
         finite = torch.isfinite(total).all()
         ctx.mark_non_differentiable(finite)
         return total.log(), finite
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, Tensor, None]:
-        states, targets, weight, masks, own, total = ctx.saved_tensors
+        states, targets, weight, masks, total = ctx.saved_tensors
         if torch.is_grad_enabled():
             losses = _plain(states, targets, weight, masks)
             first, second = torch.autograd.grad(losses, (states, weight), gradient, create_graph=True)
@@ -134,8 +137,6 @@ class _Tiled(torch.autograd.Function):
         to_states = -gradient.unsqueeze(1) * weight[targets]
         to_weight = torch.empty_like(weight) if masks is None else torch.zeros_like(weight)
         for group in ctx.groups:
-            if group.exponentials is None:
-                group.exponentiate(own[group.rows].contiguous())
             group.differentiate(scale[group.rows], to_states[group.rows], to_weight)
         to_weight.index_add_(0, targets, -gradient.unsqueeze(1) * _masked(states, masks))
         return _masked(to_states, masks), None, to_weight, None

@@ -72,6 +72,7 @@ class Updater:
         self.model = model
         self.clip = config.clip
         self.groups: dict[str, Group] = {}
+        self._moved: list[tuple[list[nn.Parameter], Tensor]] = []
         main = list(model.named_params(*sorted(wanted - {"prior"})))
         prior = list(model.named_params(*sorted(wanted & {"prior"})))
         if main:
@@ -91,7 +92,8 @@ class Updater:
             group.optimiser.zero_grad()
         if targets and loss.requires_grad:
             torch.autograd.backward(loss, inputs=targets)
-        return torch.stack([torch.zeros((), device=loss.device), *(norm for _, norm in self._norms())]).max()
+        self._moved = list(self._norms())
+        return torch.stack([torch.zeros((), device=loss.device), *(norm for _, norm in self._moved)]).max()
 
     def _norms(self) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
         """The parameters of each group that have a gradient, and its norm."""
@@ -101,8 +103,11 @@ class Updater:
                 yield moved, nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
 
     def apply(self) -> None:
-        """Clip, and take the step of every optimiser; parameters without a gradient stay as they are, bit for bit."""
-        for moved, norm in self._norms():
+        """Clip by the norms that ``gradients`` found, and take the step of every optimiser.
+
+        Parameters without a gradient stay as they are, bit for bit.
+        """
+        for moved, norm in self._moved:
             nn.utils.clip_grads_with_norm_(moved, self.clip, norm)
         for group in self.groups.values():
             group.optimiser.step()
