@@ -405,6 +405,29 @@ def test_session_updates_move_their_roles_alone(corpus):
     assert changed(inner.after, model) == {name for name, _ in model.named_params("decoder")}
 
 
+def test_the_loss_of_a_session_is_what_the_joint_step_minimises(corpus):
+    """Extra losses included: an encoder that was updated on less would chase another bound than the decoder's."""
+
+    class Extra(Plugin):
+        @hookimpl
+        def before_step(self, session, batch):
+            with stream("the same noise"):
+                self.whole = session.loss(batch).item()
+            with stream("the same noise"):
+                step = Step(session.model, batch, training=True, schedule=lambda _: session.model.beta)
+                self.part = session.model.objective(step).mean().item()
+            return []
+
+        @hookimpl
+        def extra_loss(self, step):
+            return 7.0 + 0 * step.rec.mean(1)
+
+    joint = Joint(build(Extra), corpus)
+    joint.step(some_batch(B))
+    extra = joint.model.plugin("extra")
+    assert extra.whole == pytest.approx(extra.part + 7.0, abs=1e-5)
+
+
 def test_the_gradient_is_clipped_over_encoder_and_decoder_together(corpus):
     joint = Joint(build(), corpus, optimiser="sgd", lr=1.0, clip=0.01)
     before = snapshot(joint.model)
