@@ -220,6 +220,7 @@ def refused(data, settings, plugins=("ae_pretrain",)):
 def test_a_run_that_is_not_there_is_refused(data, autoencoder):
     text = refused(data, {**TINY, "ae_pretrain.autoencoder": str(data / "runs" / "other")})
     assert text.startswith("'ae_pretrain' (aecore-pretrain-fb 0.1.0) broke off in pre_train_init: there is no run")
+    assert list((data / "runs" / "begun").iterdir()) == []  # so that the mended command does not find a run in its way
 
 
 def test_other_sizes_are_refused(data, autoencoder):
