@@ -6,7 +6,8 @@ underflows, and it overflows only where a token costs more than 88 nats, which i
 On a CPU, training draws one dropout mask for a group of tokens instead of one for each: the units that a group lacks are left
 out of its matrix products, which at a rate of 0.5 halves them. A token's loss depends on its own mask alone, so the expectation
 of any sum of token losses, and of its gradient, is that of independent masks, exactly. The noise of tokens that share a mask
-adds up instead of averaging out: the loss of one batch scatters more, here 2 to 3 times as much as under independent masks.
+adds up instead of averaging out: in a trained PTB model, one batch of 32 sentences, what dropout adds to the deviation of the
+loss was 1.5 times that of independent masks, and to that of the decoder's gradient 1.1 times.
 """
 
 from __future__ import annotations
