@@ -1,4 +1,4 @@
-"""Wall time to the same validation NLL: aecore as it comes, AdamW, against the plain loop with the published SGD.
+"""Wall time to the same validation NLL: aecore with AdamW, against the plain loop with the published SGD.
 
 Both train the VAE in interleaved blocks of steps and are measured after each by the same code: the single-sample bound on the
 first sentences of the validation split. Only training is on the clock.

@@ -53,7 +53,7 @@ def test_at_the_same_centre_the_divergence_is_that_of_the_normals():
     plugin, features = standing(torch.zeros(1, 3), spread)
     sample = plugin.posterior_sample(features, 40_000)
     log_ratio = (sample.log_prob - plugin.prior_logprob(sample.z)).double()
-    scale = torch.nn.functional.softplus(spread) / math.log(2) + LEAST
+    scale = 1.5 / (1 + 0.5 * (-2 * spread).exp()) + LEAST
     due = gaussian_kl(torch.zeros(1, 3), scale).sum().item()
     assert abs(log_ratio.mean().item() - due) < 4 * log_ratio.std().item() / 200
 
@@ -63,7 +63,7 @@ def test_without_curvature_it_is_the_vae():
     location, spread = torch.randn(1, 3), 0.5 * torch.randn(1, 3)
     plugin, features = standing(location, spread, curvature=1e-8)
     sample = plugin.posterior_sample(features, 40_000)
-    scale = torch.nn.functional.softplus(spread) / math.log(2) + LEAST
+    scale = 1.5 / (1 + 0.5 * (-2 * spread).exp()) + LEAST
     assert torch.allclose(sample.mean * 2, location, atol=1e-5)
     assert torch.allclose(sample.log_prob, Normal(location, scale).log_prob(2 * sample.z).sum(-1), atol=1e-3)
     assert torch.allclose(plugin.prior_logprob(sample.z), Normal(0.0, 1.0).log_prob(2 * sample.z).sum(-1), atol=1e-3)
@@ -87,9 +87,11 @@ def test_draws_keep_their_distance_from_the_centre():
     """d(mu, z) is the length of sigma eps: chi-distributed for sigma 1, wherever mu is."""
     plugin, features = standing(torch.tensor([[2.0, -1.0, 0.5, 0.0]]), torch.zeros(1, 4), curvature=0.5)
     sample = plugin.posterior_sample(features, 5000)
+    due = plugin.furthest * math.tanh(math.sqrt(5.25) / plugin.furthest)
+    assert due > 2  # a little less than asked for
     distance = plugin.ball.distance(sample.mean.unsqueeze(1), sample.z).double()
     assert abs(distance.square().mean() - 4) < 4 * distance.square().std() / math.sqrt(5000)
-    assert plugin.ball.distance(torch.zeros(1, 4), sample.mean).item() == pytest.approx(math.sqrt(5.25), rel=1e-5)
+    assert plugin.ball.distance(torch.zeros(1, 4), sample.mean).item() == pytest.approx(due, rel=1e-5)
 
 
 def test_training_starts_near_the_prior_and_stays_off_the_edge():
@@ -99,7 +101,19 @@ def test_training_starts_near_the_prior_and_stays_off_the_edge():
     assert built.plugin("poincare").logged["clipped"].item() == 0
 
 
-def test_clipped_draws_are_counted():
+def test_posteriors_stay_clear_of_the_edge_however_far_and_wide_the_encoder_wants_them():
+    plugin, features = standing(torch.full((2, 32), 1e3), torch.full((2, 32), 1e3))
+    sample = plugin.posterior_sample(features, 2000)
+    assert plugin.logged["clipped"].item() < 0.02
+    kl = sample.log_prob - plugin.prior_logprob(sample.z)
+    narrow, features = standing(torch.full((2, 32), 1e3), torch.full((2, 32), -1.0))
+    assert kl.mean() > 10  # what lies so far out costs
+    assert narrow.posterior_sample(features, 2000).log_prob.isfinite().all()
+    assert narrow.logged["clipped"].item() == 0
+
+
+def test_clipped_draws_are_counted(monkeypatch):
+    monkeypatch.setattr(Poincare, "furthest", 1e3)  # as if nothing bounded the centres
     plugin, features = standing(torch.full((2, 32), 5.0), torch.full((2, 32), 3.0), curvature=0.7)  # far out, and wide
     sample = plugin.posterior_sample(features, 100)
     held = (sample.z.norm(dim=-1) >= plugin.ball.limit - 1e-7).float().mean().item()
@@ -150,10 +164,10 @@ def test_settings_out_of_range_are_refused(settings):
 
 def test_a_prior_that_does_not_fit_into_the_ball_is_refused():
     """At c = 3 in 32 dimensions a KL of a distribution from itself reads -0.4 nats; what the message advises reads 0."""
-    with pytest.raises(ConfigError, match=r"curvature at most 2\.3") as caught:
+    with pytest.raises(ConfigError, match=r"curvature at most 1\.7") as caught:
         model(latent=32, curvature=3.0)
     assert "float32 ends at 7.0" in str(caught.value)
-    built = model(latent=32, spread=False, curvature=2.2)
+    built = model(latent=32, spread=False, curvature=1.6)
     z = built.prior_sample(4000)
     assert (built.space.limit - z.norm(dim=-1)).min() > 0
     assert (built.prior_logprob(z).mean() - built.prior_logprob(built.prior_sample(4000)).mean()).abs() < 1
