@@ -91,7 +91,7 @@ class Poincare(Plugin):
         """z = exp_mu(PT_{0 -> mu}(sigma eps / lambda_0)); the code is mu."""
         centre, spread = self.head(features).chunk(2, -1)
         mean = self.ball.exp(torch.zeros_like(centre), shortened(centre, self.furthest) / 2)
-        ratio = WIDEST * torch.sigmoid(2 * spread - math.log(WIDEST - 1))  # 1 where the encoder says 0
+        ratio = WIDEST * torch.sigmoid(spread - math.log(WIDEST - 1))  # 1 where the encoder says 0
         q = WrappedNormal(self.ball, mean, self.config.prior_std * ratio + LEAST)
         z, log_prob, held = q.rsample((n_samples,))
         self.log(clipped=held.float().mean())
