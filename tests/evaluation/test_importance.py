@@ -18,7 +18,7 @@ from quadrature import (
 from support import build, snapshot
 
 from aecore import Plugin, PosteriorSample, hookimpl
-from aecore.evaluation import decoding, proposal
+from aecore.evaluation import decoding, lowrank, proposal
 from aecore.evaluation.importance import importance, log_mean
 from aecore.evaluation.likelihood import evaluate_split, evaluating
 from aecore.geometry import Ball
@@ -173,6 +173,34 @@ def test_energies_are_those_of_the_decoder(corpus):
         expected = model.nll(sentence, z.unsqueeze(0))[0]
         assert expected.requires_grad  # the path of training
         assert torch.allclose(decoding.energies(model.decoder, sentence, z), expected, atol=1e-5)
+
+
+def test_the_short_way_gives_the_same_figure_and_says_so(corpus, monkeypatch):
+    """As many directions as states have dimensions leave nothing out."""
+    model = lively()
+    whole = measure(model, corpus.test, 200, limit=5)
+    assert "directions" not in whole.estimators["nll_iw"]
+    monkeypatch.setattr(lowrank, "LEAST_WORDS", 1)
+    short = measure(model, corpus.test, 200, limit=5)
+    assert "softmax along 32 directions, the 32 heaviest samples in full" in short.estimators["nll_iw"]
+    assert short.nll_iw == pytest.approx(whole.nll_iw, abs=1e-4)
+    assert measure(model, corpus.test, 100, limit=5).estimators["nll_iw"].endswith("of the posterior")  # too few samples
+
+
+def test_the_heaviest_samples_are_priced_in_full(corpus, monkeypatch):
+    """A short way that is wrong by 3 nats for every sample changes the sum no further than by what the lighter ones weigh."""
+
+    def wrong(self, states, targets):
+        return plain(self, states, targets) + 3.0 / len(targets)
+
+    model, plain = lively(), lowrank.LowRank.nll
+    monkeypatch.setattr(lowrank, "LEAST_WORDS", 1)
+    whole = measure(model, corpus.test, 200, limit=5)
+    monkeypatch.setattr(lowrank.LowRank, "nll", wrong)
+    monkeypatch.setattr("aecore.evaluation.importance.HEAVIEST", 200)
+    assert measure(model, corpus.test, 200, limit=5).nll_iw == pytest.approx(whole.nll_iw, abs=1e-4)
+    monkeypatch.setattr("aecore.evaluation.importance.HEAVIEST", 1)
+    assert measure(model, corpus.test, 200, limit=5).nll_iw > whole.nll_iw + 1.0
 
 
 @pytest.mark.parametrize("classes", [[], [Implicit], [SampledPrior]], ids=["own", "fitted", "fitted prior"])

@@ -66,3 +66,11 @@ def test_what_float32_cannot_exponentiate_is_computed_in_full(scale):
 def test_small_vocabularies_have_no_short_way():
     assert short_way(torch.randn(100, 8)) is None
     assert short_way(torch.randn(V, 8)) is not None
+
+
+def test_errors_that_add_up_over_a_sentence_are_not_left_to_it(monkeypatch):
+    states, targets, weight = some(8, 2e-3)
+    expected = exact(states, targets, weight)
+    assert (LowRank(weight).nll(states, targets) - expected).abs().max() > 1e-3  # each position is near enough by itself
+    monkeypatch.setattr(lowrank, "SENTENCE", 1e-5)
+    assert torch.allclose(LowRank(weight).nll(states, targets).double(), expected, atol=2e-4)
