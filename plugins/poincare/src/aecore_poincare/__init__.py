@@ -82,7 +82,8 @@ class Poincare(Plugin):
             raise ConfigError(
                 f"the prior of poincare does not fit into the ball: a draw lies {typical:.1f} from the centre, float32 ends at "
                 f"{self.ball.reach:.1f}",
-                f"curvature {c.curvature:g}, prior_std {c.prior_std:g}, {dimensions} dimensions; the KL would read too low",
+                f"curvature {c.curvature:g}, prior_std {c.prior_std:g}, {dimensions} dimensions",
+                f"beyond {SHARE:g} of that distance the KL reads too low",
                 f"due: curvature at most {largest:.2g}, or a smaller prior_std or model.latent",
             )
 
