@@ -12,7 +12,7 @@ install: ## build .venv/, or bring it up to date
 	@$(PYTHON) tools/bootstrap.py
 
 train: install ## train ControlVAE on the toy corpus
-	$(RUN) aecore_cli train --plugin controlvae
+	$(RUN) aecore_cli train --plugin controlvae --set controlvae.target_kl=18
 
 test: install ## the tests, without those of the whole system
 	$(RUN) pytest -q

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from aecore.batch import Batch as Batch
     from aecore.errors import AecoreError as AecoreError
     from aecore.hookspec import hookimpl as hookimpl
+    from aecore.initialisation import initialise as initialise
     from aecore.manifest import Manifest as Manifest
     from aecore.model import Model as Model
     from aecore.plugin import CriticConfig as CriticConfig
@@ -52,6 +53,7 @@ _HOME = {
     "Stage": "training.stages",
     "Step": "step",
     "hookimpl": "hookspec",
+    "initialise": "initialisation",
     "load": "api",
     "resume": "api",
     "second_order": "secondorder",

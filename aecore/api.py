@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from aecore.assembly import Assembly, assemble, assemble_run, resolve_device
+from aecore.assembly import Assembly, assemble, assemble_run, resolve_device, resolve_precision
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
 from aecore.errors import AecoreError, ConfigError
@@ -35,6 +35,7 @@ def train(
     epochs: int | None = None,
     max_steps: int | None = None,
     device: str | None = None,
+    precision: str | None = None,
     registries: Sequence[str | Path] = (),
     progress: Progress | None = None,
 ) -> Run:
@@ -45,6 +46,7 @@ def train(
         data: ``toy``, or a folder with train, valid and test as .txt or .jsonl; ``SPEC[:20%]`` takes the head of train.
         settings: ``{"controlvae.target_kl": 5, "train.lr": 0.5}``.
         config: a config.toml to start from; arguments win over it.
+        precision: ``fp32``, ``bf16`` or ``auto``, of the products of training; energies are float32 in any case.
         out: the run folder; ``runs/<time>-<plugins>`` by default.
         overwrite: replace the run that is there.
         registries: files that list further plugins, for the error that names a missing one.
@@ -54,7 +56,7 @@ def train(
     """
     flags: dict[str, dict[str, Any]] = {
         "data": {"spec": data},
-        "train": {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device},
+        "train": {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device, "precision": precision},
     }
     wanted = build_config(Path(config) if config is not None else None, flags, settings or {}, plugins)
     with opened(wanted, out, overwrite, progress, registries) as trainer:
@@ -72,13 +74,14 @@ def opened(
 ) -> Iterator[Trainer]:
     """A trainer that has started a new run, its folder locked and torch's threads set while the block lasts."""
     listener = progress or Silent()
-    assembly = assemble(config.plugins, Catalogue.discover(registries))
+    assembly = assemble(config.plugins, Catalogue.discover(registries), config.train.recipe)
     folder = RunFolder(Path(out) if out is not None else _default_folder(assembly.composition.label))
     folder.check_free(overwrite)
     device = resolve_device(config.train.device)
     corpus = _load_corpus(config, listener)
     with _threads(config.train.threads) as threads:
-        config = assembly.write_out(config.changed("train", device=str(device), threads=threads))
+        precision = resolve_precision(config.train.precision, device)
+        config = assembly.write_out(config.changed("train", device=str(device), threads=threads, precision=precision))
         RunFolder.create(folder.path, overwrite)
         with lock(folder.path):
             folder.clear()
@@ -186,6 +189,9 @@ def _extend(trainer: Trainer, old: RunConfig) -> None:
     if trainer.config != old:
         trainer.folder.write_config(trainer.config)
     if state.joint and not state.ended and trainer.total_steps > state.step:
+        if state.finished and trainer.config.train.decays_to_zero:
+            state.began = state.step  # the schedule has ended: another one covers the steps that are added
+            trainer.restart_schedule()
         state.finished = False
 
 
@@ -204,7 +210,8 @@ def _announce(trainer: Trainer, assembly: Assembly) -> None:
     trainer.progress.note(
         f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} sentences, "
         f"{len(corpus.vocabulary):,} words, {parameters:,} parameters, "
-        f"K = {model.samples}, seed {train.seed}, {model.device.type}, {trainer.folder.path}"
+        f"K = {model.samples}, seed {train.seed}, {model.device.type}, {train.precision}, recipe {train.recipe}, "
+        f"{trainer.folder.path}"
     )
 
 

@@ -13,10 +13,14 @@ from aecore.autoencoder import Sizes
 from aecore.catalogue import Catalogue
 from aecore.composition import Composition, Part, compose
 from aecore.errors import AecoreError, ConfigError, PluginError, RunError
+from aecore.initialisation import Initialisation
 from aecore.model import Model, build_model
 from aecore.plugin import Plugin, PluginConfig
 from aecore.runs.config import RunConfig, validate_settings
 from aecore.streams import Streams
+
+#: What training takes its products in, by the name of the precision.
+OPERANDS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -47,12 +51,19 @@ class Assembly:
         m = config.model
         sizes = Sizes(vocabulary, m.embedding, m.hidden, m.latent)
         streams = Streams(config.train.seed)
-        model = build_model(self.composition, self.classes, self.settings, sizes, streams, (m.dropout_in, m.dropout_out))
+        law = Initialisation(m.initialisation, m.embedding_std, m.forget_bias)
+        dropout = (m.dropout_in, m.dropout_out)
+        model = build_model(self.composition, self.classes, self.settings, sizes, streams, dropout, law)
+        model.take_products_in(OPERANDS[resolve_precision(config.train.precision, device)])
         return model.to(device)
 
 
-def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> Assembly:
+def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, recipe: str = "fast") -> Assembly:
     """Import the named plugins, validate their settings, refine their manifests by them, and compose.
+
+    Args:
+        plugins: name -> settings.
+        recipe: ``published`` puts the papers' settings where none are given.
 
     Raises:
         CompositionError: for a plugin that is not there or cannot be imported, and plugins that do not compose.
@@ -65,7 +76,8 @@ def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue) -> 
     classes, settings, parts = {}, {}, []
     for part, values in zip(declared, plugins.values(), strict=True):
         cls = catalogue.load(part.name)
-        config = validate_settings(cls.Config, values, part.name)
+        papers = part.manifest.published if recipe == "published" else {}
+        config = validate_settings(cls.Config, {**papers, **values}, part.name)
         assert isinstance(config, PluginConfig)
         classes[part.name], settings[part.name] = cls, config
         parts.append(_refine(part, cls, config))
@@ -91,7 +103,7 @@ def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
 def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Assembly:
     """`assemble` for a run on disk: an error also says which distribution the run was trained with."""
     try:
-        return assemble(config.plugins, catalogue)
+        return assemble(config.plugins, catalogue, config.train.recipe)
     except AecoreError as error:
         missing = [name for name in config.plugins if name not in catalogue.entries]
         trained = [f"{name} {version}" for name, version in config.versions.items() if name not in {"torch"}]
@@ -99,6 +111,16 @@ def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Ass
             raise
         evidence = f"the run '{folder}' was trained with: {', '.join(trained)}"
         raise RunError(error.what, evidence, *error.evidence) from error
+
+
+def resolve_precision(name: str, device: torch.device) -> str:
+    """``fp32`` or ``bf16``; ``auto`` is bf16 where the processor or the GPU multiplies in it."""
+    if name != "auto":
+        return name
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.get_device_capability(device) >= (8, 0) else "fp32"
+    capable = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
+    return "bf16" if capable.get("avx512_bf16") or capable.get("amx_bf16") else "fp32"
 
 
 def resolve_device(name: str) -> torch.device:

@@ -2,7 +2,7 @@
 
 Source: the network of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), which later papers share.
 Deviations: lengths may be mixed in a batch (pads never reach a loss); no ``padding_idx``, which in the public code freezes the
-last word's embedding.
+last word's embedding; a dropout rate is a multiple of 1/65,536.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from aecore.batch import Batch
 from aecore.crossentropy import token_nll
+from aecore.dropout import dropout
+from aecore.initialisation import initialise
 
 
 @dataclass(frozen=True)
@@ -28,23 +29,25 @@ class Sizes:
     latent: int
 
 
-def init_uniform(module: nn.Module, bound: float = 0.01, embedding_bound: float = 0.1) -> None:
-    """Draw every parameter from U(-bound, bound), biases included, and embeddings from U(-embedding_bound, embedding_bound)."""
-    for parameter in module.parameters():
-        nn.init.uniform_(parameter, -bound, bound)
-    for child in module.modules():
-        if isinstance(child, nn.Embedding):
-            nn.init.uniform_(child.weight, -embedding_bound, embedding_bound)
+def reduced(device: torch.device, operands: torch.dtype) -> torch.autocast:
+    """The block in which an LSTM takes its products in ``operands``; in float32 it changes nothing."""
+    return torch.autocast(device.type, operands, enabled=operands is not torch.float32)
 
 
 class Encoder(nn.Module):
-    """features(x) = the LSTM's state after ``</s>``, (B, H)."""
+    """features(x) = the LSTM's state after ``</s>``, (B, H).
+
+    Attributes:
+        operands: float32 or bfloat16, in which the LSTM takes its products in training.
+    """
+
+    operands = torch.float32
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sizes.vocabulary, sizes.embedding)
         self.lstm = nn.LSTM(sizes.embedding, sizes.hidden, batch_first=True)
-        init_uniform(self)
+        initialise(self)
 
     def forward(self, batch: Batch) -> Tensor:
         """(B, H): the features of B sentences, read from ``<s>`` to ``</s>``."""
@@ -52,16 +55,22 @@ class Encoder(nn.Module):
 
     def from_embedded(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """(N, H): the state after ``lengths`` (N,) steps of the sequences ``embedded`` (N, L, E)."""
-        states, _ = self.lstm(embedded)  # (N, L, H); what follows the last step cannot reach it
+        with reduced(embedded.device, self.operands if self.training else torch.float32):
+            states, _ = self.lstm(embedded)  # (N, L, H); what follows the last step cannot reach it
         last: Tensor = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
-        return last
+        return last.to(embedded.dtype)
 
 
 class Decoder(nn.Module):
     """p(x | condition): c0 = W condition, h0 = tanh(c0), the condition beside each word embedding, untied output layer.
 
-    Dropout acts on the word embeddings and before the output layer, in training mode only.
+    Dropout acts on the word embeddings and before the output layer, a mask per token, in training mode only.
+
+    Attributes:
+        operands: float32 or bfloat16, in which LSTM and output layer take their products in training.
     """
+
+    operands = torch.float32
 
     def __init__(self, sizes: Sizes, condition: int, dropout_in: float = 0.5, dropout_out: float = 0.5) -> None:
         super().__init__()
@@ -73,7 +82,7 @@ class Decoder(nn.Module):
         self.output = nn.Linear(sizes.hidden, sizes.vocabulary, bias=False)
         self.dropout_in = dropout_in
         self.dropout_out = dropout_out
-        init_uniform(self)
+        initialise(self)
 
     def nll(self, batch: Batch, condition: Tensor) -> Tensor:
         """(B, K): -log p(x | condition) in nats per sentence, for conditions (B, K, C)."""
@@ -81,11 +90,13 @@ class Decoder(nn.Module):
         rows = condition.reshape(sentences * samples, width)
         embedded = self._repeat(self.embedding(batch.inputs), samples)  # (B*K, T, E)
         mask = self._repeat(batch.mask, samples)  # (B*K, T)
-        states, _ = self.lstm(self._inputs(embedded, rows), self.initial(rows))
+        operands = self.operands if self.training else torch.float32
+        with reduced(embedded.device, operands):
+            states, _ = self.lstm(self._inputs(embedded, rows), self.initial(rows))
         kept = mask.flatten().nonzero().squeeze(1)  # pads are dropped before the output layer
         targets = self._repeat(batch.targets, samples).flatten()[kept]
-        dropout = self.dropout_out if self.training else 0.0
-        losses = token_nll(states.flatten(0, 1)[kept], targets, self.output.weight, dropout)
+        read = self._dropped(states.flatten(0, 1)[kept].to(embedded.dtype), self.dropout_out)
+        losses = token_nll(read, targets, self.output.weight, operands)
         energies = losses.new_zeros(mask.numel()).index_put((kept,), losses)
         return energies.view(mask.shape).sum(1).view(sentences, samples)
 
@@ -100,8 +111,11 @@ class Decoder(nn.Module):
         return self.output(states.squeeze(1)), state
 
     def _inputs(self, embedded: Tensor, rows: Tensor) -> Tensor:
-        embedded = F.dropout(embedded, self.dropout_in, self.training)
+        embedded = self._dropped(embedded, self.dropout_in)
         return torch.cat([embedded, rows.unsqueeze(1).expand(-1, embedded.shape[1], -1)], -1)
+
+    def _dropped(self, inputs: Tensor, rate: float) -> Tensor:
+        return dropout(inputs, rate) if self.training else inputs
 
     @staticmethod
     def _repeat(rows: Tensor, samples: int) -> Tensor:

@@ -213,7 +213,8 @@ def kl_term(step: Step) -> Tensor:
 def kl_penalty(kl: Tensor, step: Step) -> Tensor:
     """Turn the raw divergence into what the objective charges, e.g. by free bits.
 
-    When: once per joint step, never in evaluation, where the raw divergence counts.
+    When: once per joint step, and once per evaluation batch for the validation objective alone: what is reported as ``kl`` and
+    in bounds is the raw divergence.
 
     Args:
         kl: (B, G), nats per sentence, from ``kl_term`` or from the plugin before.
@@ -247,7 +248,7 @@ def beta_schedule(index: int, epoch: float, total_steps: int, kl: Tensor) -> flo
 def objective(step: Step) -> Tensor:
     """Combine the terms of a step into what is minimised.
 
-    When: once per joint step; in validation with beta 1 and without ``kl_penalty``.
+    When: once per joint step, and once per evaluation batch, there at the last joint step's beta: it selects the weights.
 
     Args:
         step: rec (B, K), charged_kl (B, G'), beta.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -91,7 +91,9 @@ class Capabilities(_Data):
 class Manifest(_Data):
     """One table of plugin.toml; ``Plugin.manifest(config)`` refines it by settings.
 
-    ``exceptions`` names the checks of the conformance kit that the method cannot pass, each with the reason.
+    ``published`` holds the settings that the paper ran with, where they are not the defaults: they stand in for these under
+    ``train.recipe = published``. ``exceptions`` names the checks of the conformance kit that the method cannot pass, each with
+    the reason.
     """
 
     summary: str
@@ -102,6 +104,7 @@ class Manifest(_Data):
     requires: Capabilities = Field(default_factory=Capabilities)
     batching: Batching = "bucketed"
     select_on: Literal["objective", "rec", "nll_elbo"] = "objective"
+    published: dict[str, Any] = Field(default_factory=dict)
     exceptions: dict[str, Sentence] = Field(default_factory=dict)
 
     @property

@@ -14,6 +14,7 @@ from aecore.composition import Composition, reaches
 from aecore.dispatch import Call, Hooks
 from aecore.errors import CompositionError, PluginError
 from aecore.geometry import Euclidean, Space
+from aecore.initialisation import PUBLISHED, Initialisation, initialising
 from aecore.manifest import GIVEN_BY
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
 from aecore.posterior import PosteriorSample
@@ -35,6 +36,7 @@ class Model(nn.Module):
         samples: K, the posterior samples per sentence in training: the most that a plugin asks for.
         beta: 0-d buffer, the weight of the divergence at the last joint step.
         version: a number that changes when weights are updated or loaded; updates of critics do not count.
+        initialisation: the law of fresh parameters.
     """
 
     beta: Tensor
@@ -46,9 +48,11 @@ class Model(nn.Module):
         sizes: Sizes,
         streams: Streams,
         dropout: tuple[float, float] = (0.5, 0.5),
+        initialisation: Initialisation = PUBLISHED,
     ) -> None:
         super().__init__()
         self.composition = composition
+        self.initialisation = initialisation
         self.sizes = sizes
         self._distribution_seen = False
         self._width: int | str = "C"  # of any size until the first call
@@ -63,11 +67,11 @@ class Model(nn.Module):
         for name, plugin in plugins.items():
             _check_roles(name, plugin, name in composition.implementers("critic_loss"))
             plugin.attach(self)
-        with streams("init", "encoder"):
+        with streams("init", "encoder"), initialising(initialisation):
             self.encoder = Encoder(sizes)
         with torch.no_grad():
             self._width = width = self.condition(torch.zeros(1, 1, sizes.latent)).shape[-1]
-        with streams("init", "decoder"):
+        with streams("init", "decoder"), initialising(initialisation):
             self.decoder = Decoder(sizes, width, *dropout)
 
     def plugin(self, name: str) -> Plugin:
@@ -180,12 +184,17 @@ class Model(nn.Module):
         ``pre_train_init`` or ``Stage.done``, where the random stream is the run's.
         """
         old = self.decoder
-        _copy(Decoder(self.sizes, int(self._width), old.dropout_in, old.dropout_out).named_parameters(), old)
-        for name in self.plugins:
-            plugin = self.plugin(name)
-            if any(True for _ in plugin.parameters_of("decoder")):
-                _copy(type(plugin)(plugin.config, plugin.sizes).parameters_of("decoder"), plugin)
+        with initialising(self.initialisation):
+            _copy(Decoder(self.sizes, int(self._width), old.dropout_in, old.dropout_out).named_parameters(), old)
+            for name in self.plugins:
+                plugin = self.plugin(name)
+                if any(True for _ in plugin.parameters_of("decoder")):
+                    _copy(type(plugin)(plugin.config, plugin.sizes).parameters_of("decoder"), plugin)
         self.weights_changed()
+
+    def take_products_in(self, operands: torch.dtype) -> None:
+        """Let training take the products of LSTMs and output layer in float32 or bfloat16; all else stays float32."""
+        self.encoder.operands = self.decoder.operands = operands
 
     def kl_term(self, step: Step) -> Tensor:
         """(B, G): the raw divergence of a step, nats per sentence."""
@@ -267,16 +276,17 @@ def build_model(
     sizes: Sizes,
     streams: Streams,
     dropout: tuple[float, float] = (0.5, 0.5),
+    initialisation: Initialisation = PUBLISHED,
 ) -> Model:
     """Construct the plugins and the autoencoder, each inside its own random stream, so that equal seeds share what they can."""
     plugins: dict[str, Plugin] = {}
     for part in composition.parts:
-        with streams("init", part.name):
+        with streams("init", part.name), initialising(initialisation):
             if part.name in classes:
                 plugins[part.name] = classes[part.name](configs[part.name], sizes)
             else:
                 plugins[part.name] = Vae(PluginConfig(), sizes, composition.owned_by(part.name))
-    return Model(composition, plugins, sizes, streams, dropout)
+    return Model(composition, plugins, sizes, streams, dropout, initialisation)
 
 
 __all__ = ["MAIN_ROLES", "Model", "build_model"]

@@ -55,8 +55,6 @@ class Plugin(nn.Module):
         Config: the schema of the settings.
         roles: for each attribute that holds parameters, one of encoder, decoder, prior, critic, frozen.
         samples: K, the posterior samples that training draws per sentence; the largest among the plugins counts.
-        batched_posterior: whether, in evaluation, the Gaussian that ``posterior_sample`` returns is a function of the sentence,
-            without noise: where it is costly, the evaluator may then ask for those of a batch at once.
         space: the latent space, of the plugin that gives ``latent``; set in the constructor where a setting shapes it.
         critic: how the parameters of role ``critic`` are trained; None where there are none.
         model: the composition that the plugin is part of, set before the first hook is called.
@@ -68,7 +66,6 @@ class Plugin(nn.Module):
     Config: ClassVar[type[PluginConfig]] = PluginConfig
     roles: ClassVar[dict[str, Role]] = {}
     samples: int = 1
-    batched_posterior: bool = False
     space: Space = Euclidean()
     critic: CriticConfig | None = None
     model: Model

@@ -110,6 +110,22 @@ class Step:
         """(n, D): fresh draws from the prior, B of them unless told otherwise."""
         return self.model.prior_sample(len(self.batch) if n is None else n)
 
+    def charged(self, beta: Tensor) -> Step:
+        """The same values as training would charge them: ``kl_penalty`` applied, at this weight of the divergence."""
+        known = {name: getattr(self, name) for name in ("features", "sample", "kl")}
+        step = Step(
+            self.model,
+            self.batch,
+            index=self.index,
+            samples=self.samples,
+            training=True,
+            schedule=lambda _: beta.clone(),
+            **known,
+        )
+        if self.computed("rec"):
+            step.__dict__["rec"] = self.rec
+        return step
+
     def detached(self) -> DetachedStep:
         """The view that critics get: cut from the graph, without what they must not ask for."""
         return DetachedStep(self)

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from aecore.autoencoder import Sizes, init_uniform
+from aecore.autoencoder import Sizes
 from aecore.hookspec import HOOKS, hookimpl
+from aecore.initialisation import initialise
 from aecore.plugin import Plugin, PluginConfig, Role
 from aecore.posterior import PosteriorSample
 from aecore.step import Step
@@ -34,7 +35,7 @@ class Vae(Plugin):
         super().__init__(config, sizes)
         if "posterior_sample" in owned:
             self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
-            init_uniform(self)
+            initialise(self)
 
     @hookimpl
     def posterior_sample(self, features: Tensor, n_samples: int) -> PosteriorSample:

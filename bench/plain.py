@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aecore.autoencoder import Sizes, init_uniform
+from aecore.autoencoder import Sizes
+from aecore.initialisation import PUBLISHED
 
 
 class PlainVae(nn.Module):
@@ -25,7 +26,7 @@ class PlainVae(nn.Module):
         self.bridge = nn.Linear(d, h, bias=False)
         self.decoder = nn.LSTM(e + d, h, batch_first=True)
         self.output = nn.Linear(h, v, bias=False)
-        init_uniform(self)  # as published, so that both start alike
+        PUBLISHED.draw(self)
         self.optimiser = torch.optim.SGD(self.parameters(), lr=1.0)
 
     def loss(self, tokens: Tensor, beta: float) -> Tensor:

@@ -284,6 +284,7 @@ def test_how_often_each_hook_is_called_and_where(calls):
         "posterior_sample": 10,
         "prior_logprob": 10,
         "kl_term": 10,
+        "kl_penalty": batches,
         "decoder_condition": batches,
         "objective": batches,
     }

@@ -21,7 +21,7 @@ from aecore.streams import stream
 
 SIZES = {"train": 8000, "valid": 500, "test": 500}
 _BLOCK = 1000
-# Phrases in groups: a group is drawn first, then a phrase of it, so that two ways to say nothing can be as likely as ten words.
+# Phrases in groups: a group is drawn first, then a phrase of it, so that saying nothing can be as likely as all times together.
 Groups = tuple[tuple[str, ...], ...]
 
 
@@ -88,51 +88,31 @@ def factors(text: str) -> ToySentence | None:
 
 @cache
 def slots(form: Form) -> tuple[Slot, ...]:
-    """The slots of a main clause and its optional tail, in the order of the sentence; 6 to 16 words in all."""
+    """The slots of a clause and its optional tail, in the order of the sentence; 6 to 11 words in all."""
     nouns = tuple(lexicon.SUBJECTS) if form.number == "singular" else tuple(lexicon.SUBJECTS.values())
     return (
         Slot(_openings(form)),
         Slot((nouns,), "subject"),
         Slot(_predicates(form)),
         Slot((lexicon.PREPOSITIONS,)),
-        Slot((("the",), tuple(f"the {quality}" for quality in lexicon.PLACE_QUALITIES))),
+        Slot((("the",),)),
         Slot((lexicon.PLACES,), "place"),
-        Slot((("",), ("",), lexicon.TIMES[form.tense], _second_clauses(form))),
+        Slot((("",), lexicon.TIMES[form.tense])),
     )
 
 
 def _openings(form: Form) -> Groups:
-    """Determiner and adjective in one phrase, since ``a`` or ``an`` depends on the adjective."""
-    qualities = (*lexicon.QUALITIES, *lexicon.TEMPERS[form.sentiment])
+    """``this`` or ``this young``."""
     plain = lexicon.DETERMINERS[form.number]
-    described = tuple(f"{word} {quality}" for word in plain for quality in qualities)
-    if form.number == "plural":
-        return plain, described
-    article = tuple(f"{'an' if quality[0] in 'aeiou' else 'a'} {quality}" for quality in qualities)
-    return (*plain, "a"), described, article
+    return plain, tuple(f"{word} {quality}" for word in plain for quality in lexicon.QUALITIES)
 
 
 def _predicates(form: Form) -> Groups:
-    """``was very kind`` or ``smiled warmly``."""
+    """``was kind`` or ``smiled``."""
     be = lexicon.BE[form.tense, form.number]
-    judgements, manners = lexicon.JUDGEMENTS[form.sentiment], lexicon.MANNERS[form.sentiment]
-    verbs = tuple(verb.inflect(form.tense, form.number) for verb in lexicon.VERBS[form.sentiment])
     return (
-        tuple(f"{be} {word}" for word in judgements),
-        tuple(f"{be} {degree} {word}" for degree in lexicon.DEGREES for word in judgements),
-        verbs,
-        tuple(f"{verb} {manner}" for verb in verbs for manner in manners),
-    )
-
-
-def _second_clauses(form: Form) -> tuple[str, ...]:
-    """``and everyone cheered``: of the sentiment and tense of the main clause, with a number of its own."""
-    return tuple(
-        f"{joint} {witness} {verb.inflect(form.tense, number)}"
-        for joint in lexicon.JOINTS
-        for number in lexicon.NUMBERS
-        for witness in lexicon.WITNESSES[number]
-        for verb in lexicon.REACTIONS[form.sentiment]
+        tuple(f"{be} {word}" for word in lexicon.JUDGEMENTS[form.sentiment]),
+        tuple(verb.inflect(form.tense, form.number) for verb in lexicon.VERBS[form.sentiment]),
     )
 
 

@@ -41,79 +41,30 @@ BE: dict[tuple[Tense, Number], str] = {
     ("future", "plural"): "will be",
 }
 
-# All begin with a consonant: they follow a plain "a".
 SUBJECTS = {
     "waiter": "waiters",
     "teacher": "teachers",
     "doctor": "doctors",
     "nurse": "nurses",
-    "driver": "drivers",
     "farmer": "farmers",
     "singer": "singers",
-    "baker": "bakers",
-    "lawyer": "lawyers",
-    "student": "students",
-    "painter": "painters",
-    "soldier": "soldiers",
     "child": "children",
     "woman": "women",
-    "man": "men",
-    "secretary": "secretaries",
 }
-DETERMINERS: dict[Number, tuple[str, ...]] = {
-    "singular": ("the", "this", "that", "one"),
-    "plural": ("the", "these", "those", "two", "the two", "many"),
-}
-# "a" or "an" goes by the first letter, so no word in these two may sound otherwise ("honest", "useful").
-QUALITIES = ("tall", "young", "old", "elderly", "busy", "famous", "american", "new")
-TEMPERS: dict[Sentiment, tuple[str, ...]] = {
-    "positive": ("friendly", "gentle", "cheerful", "amiable"),
-    "negative": ("unfriendly", "rough", "gloomy", "arrogant"),
-}
-DEGREES = ("very", "really", "quite", "so", "extremely")
+DETERMINERS: dict[Number, tuple[str, ...]] = {"singular": ("the", "this"), "plural": ("the", "these")}
+QUALITIES = ("tall", "young", "old", "famous")
 JUDGEMENTS: dict[Sentiment, tuple[str, ...]] = {
-    "positive": ("kind", "polite", "happy", "helpful", "generous", "patient", "careful", "wonderful", "brave", "calm"),
-    "negative": ("cruel", "rude", "sad", "useless", "greedy", "impatient", "careless", "terrible", "cowardly", "angry"),
+    "positive": ("kind", "happy", "helpful", "patient", "wonderful", "calm"),
+    "negative": ("cruel", "sad", "useless", "impatient", "terrible", "angry"),
 }
 VERBS: dict[Sentiment, tuple[Verb, ...]] = {
     "positive": _verbs("smiled smiles smile", "laughed laughs laugh", "sang sings sing", "danced dances dance"),
     "negative": _verbs("frowned frowns frown", "cried cries cry", "shouted shouts shout", "argued argues argue"),
 }
-MANNERS: dict[Sentiment, tuple[str, ...]] = {
-    "positive": ("happily", "joyfully", "gladly", "proudly"),
-    "negative": ("miserably", "bitterly", "angrily", "nervously"),
-}
-PREPOSITIONS = ("in", "at", "near", "outside")
-PLACE_QUALITIES = ("old", "new", "little", "big", "quiet", "modern")
-PLACES = (
-    "hotel",
-    "school",
-    "hospital",
-    "library",
-    "museum",
-    "restaurant",
-    "theatre",
-    "bakery",
-    "station",
-    "airport",
-    "office",
-    "castle",
-)
+PREPOSITIONS = ("in", "near")
+PLACES = ("hotel", "school", "hospital", "library", "museum", "restaurant", "theatre", "castle")
 TIMES: dict[Tense, tuple[str, ...]] = {
     "past": ("yesterday", "last week", "last night"),
     "present": ("today", "now", "every day"),
     "future": ("tomorrow", "next week", "soon"),
-}
-JOINTS = ("and", "while")
-WITNESSES: dict[Number, tuple[str, ...]] = {
-    "singular": ("everyone", "everybody"),
-    "plural": ("visitors", "neighbours", "strangers"),
-}
-REACTIONS: dict[Sentiment, tuple[Verb, ...]] = {
-    "positive": _verbs(
-        "cheered cheers cheer", "clapped claps clap", "celebrated celebrates celebrate", "relaxed relaxes relax"
-    ),
-    "negative": _verbs(
-        "complained complains complain", "sighed sighs sigh", "protested protests protest", "worried worries worry"
-    ),
 }

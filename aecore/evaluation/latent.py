@@ -8,10 +8,12 @@ Deviations: -log q(z | x) of the drawn z stands for the closed-form entropy, so 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Independent, Normal
 
 from aecore.evaluation.moments import Moments
 from aecore.model import Model
@@ -65,6 +67,15 @@ class Latents:
         self.noise.add(variance)
         self._keep(one.sample)
 
+    def add_gaussians(self, step: Step) -> None:
+        """The step of some sentences whose posteriors are Gaussians: as each of them alone."""
+        normal, coordinates = step.sample.distribution, self.model.space.coordinates(step.sample.mean)
+        assert normal is not None
+        self.means.add(coordinates)
+        self.noise.add(torch.zeros_like(coordinates))
+        for drawn in gaussian_draws(step.sample) if self.densities else ():
+            self._remember(drawn)
+
     def _mean(self, one: Step) -> tuple[Tensor, Tensor]:
         """The posterior mean in the space's coordinates, (1, D), and its sampling variance: 0 where the mean is known."""
         sample = one.sample
@@ -80,7 +91,9 @@ class Latents:
         """Remember z and its posterior for the mixtures; a density at its own draws alone does not make one."""
         if not self.densities or sample.distribution is None or sample.log_prob is None:
             return
-        drawn = Drawn(sample.z[:, 0], sample.log_prob[:, 0], sample.distribution)
+        self._remember(Drawn(sample.z[:, 0], sample.log_prob[:, 0], sample.distribution))
+
+    def _remember(self, drawn: Drawn) -> None:
         if self.whole:
             self.drawn.append(drawn)
         self.recent.append(drawn)
@@ -111,6 +124,19 @@ class Latents:
             self._end_batch()
         whole = mutual_information(self.drawn) if self.drawn else None
         return whole, self.batches / self.means.count
+
+
+def gaussian_draws(sample: PosteriorSample) -> Iterator[Drawn]:
+    """The first draw of each sentence with a Gaussian of its own, of those of a batch."""
+    normal = sample.distribution
+    assert normal is not None
+    for row in range(len(sample.z)):
+        here = slice(row, row + 1)
+        one = Normal(normal.mean[here], normal.stddev[here], validate_args=False)  # type: ignore[attr-defined]
+        alone = PosteriorSample(sample.z[here, :1], Independent(one, 1, validate_args=False))
+        assert alone.log_prob is not None
+        assert alone.distribution is not None
+        yield Drawn(alone.z[:, 0], alone.log_prob[:, 0], alone.distribution)
 
 
 def mutual_information(drawn: list[Drawn]) -> float:

@@ -8,17 +8,16 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor
-from torch.distributions import Independent, Normal
 
 from aecore.batch import Batch
-from aecore.composition import reaches
+from aecore.composition import DEFAULTS, reaches
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.figures import Figures
 from aecore.evaluation.importance import EXACT, Importance, importance
 from aecore.evaluation.latent import ACTIVE, MI_BATCH, Latents
 from aecore.model import Model
-from aecore.posterior import Distribution, PosteriorSample
+from aecore.posterior import PosteriorSample
 from aecore.step import Step
 from aecore.streams import Streams
 
@@ -86,7 +85,9 @@ class _Survey:
         """One batch."""
         model = self.model
         step = self._step(batch)
-        for name, value in (("objective", model.objective(step)), ("rec", step.rec.mean(1)), ("kl", step.kl.sum(1))):
+        rec = step.rec.mean(1)  # first: the objective below takes it over
+        own = model.objective(step.charged(model.beta))
+        for name, value in (("objective", own), ("rec", rec), ("kl", step.kl.sum(1))):
             self.sums[name] += float(value.double().sum())
         if model.level["kl"] == "dimension":
             total = step.kl.double().sum(0).cpu()  # (D,)
@@ -100,19 +101,14 @@ class _Survey:
         self.tick(self.done, len(self.split))
 
     def _step(self, batch: Batch) -> Step:
-        """The step of a batch whose latents and divergences were drawn sentence by sentence."""
+        """The step of a batch, every sentence's latent drawn in a stream of its own."""
         model, features = self.model, self.model.features(batch)
         alone = reaches("kl", model.level["kl"], "sentence")
-        ones, known = [], self._known(batch, features)
-        for row, index in enumerate(batch.index.tolist()):
-            here = slice(row, row + 1)
-            with self.streams("evaluate", self.split.name, index):
-                sample = None if known is None else _drawn(known, here)
-                one = Step(model, batch.rows(here), features=features[here], sample=sample)
-                _ = one.sample
-                _ = one.kl if alone else None
-            self.latents.add(one)
-            ones.append(one)
+        if model.level["posterior"] == "gaussian" and model.composition.owners["kl_term"] == DEFAULTS:
+            step = Step(model, batch, features=features, sample=self._gaussians(batch, features))
+            self.latents.add_gaussians(step)
+            return step
+        ones = [self._one(batch, features, row, alone) for row in range(len(batch))]
         samples = [one.sample for one in ones]
         if alone:
             return Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat([one.kl for one in ones]))
@@ -121,14 +117,27 @@ class _Survey:
             _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
         return step
 
-    def _known(self, batch: Batch, features: Tensor) -> Distribution | None:
-        """The Gaussians of a batch, where one call may give them all."""
-        model = self.model
-        owner = model.plugin(model.composition.owners["posterior_sample"])
-        if model.level["posterior"] != "gaussian" or not owner.batched_posterior:
-            return None
+    def _one(self, batch: Batch, features: Tensor, row: int, alone: bool) -> Step:
+        """The step of a single sentence, its latent drawn and, where that has a value of its own, its divergence computed."""
+        here = slice(row, row + 1)
+        one = Step(self.model, batch.rows(here), features=features[here])
+        with self.streams("evaluate", self.split.name, int(batch.index[row])):
+            _ = one.sample
+            _ = one.kl if alone else None
+        self.latents.add(one)
+        return one
+
+    def _gaussians(self, batch: Batch, features: Tensor) -> PosteriorSample:
+        """The posteriors of a batch, asked for at once; the noise of each sentence is its own."""
         with self.streams("evaluate", self.split.name, "posterior", int(batch.index[0])):
-            return model.posterior_sample(features, 1, batch).distribution  # its draw would depend on the batch
+            normal = self.model.posterior_sample(features, 1, batch).distribution  # its draw would depend on the batch
+        assert normal is not None
+        noise = []
+        for index in batch.index.tolist():
+            with self.streams("evaluate", self.split.name, index):
+                noise.append(torch.randn(1, self.model.sizes.latent, device=features.device))
+        z = normal.mean.unsqueeze(1) + normal.stddev.unsqueeze(1) * torch.stack(noise)  # type: ignore[attr-defined]
+        return PosteriorSample(z, normal)
 
     def figures(self) -> Figures:
         """What was found."""
@@ -167,13 +176,6 @@ class _Survey:
             + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,
         }
-
-
-def _drawn(known: Distribution, here: slice) -> PosteriorSample:
-    """The draw of one sentence from its Gaussian among those of a batch."""
-    mean, scale = known.mean[here], known.stddev[here]  # type: ignore[attr-defined]
-    normal = Independent(Normal(mean, scale, validate_args=False), 1, validate_args=False)
-    return PosteriorSample(normal.rsample((1,)).transpose(0, 1), normal)
 
 
 def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:

@@ -14,13 +14,13 @@ class Moments:
         self.mean = torch.zeros((), dtype=torch.float64)
         self._squares = torch.zeros((), dtype=torch.float64)
 
-    def add(self, row: Tensor) -> None:
-        """One row, (1, D)."""
-        value = row.detach().squeeze(0).double().cpu()
-        self.count += 1
-        away = value - self.mean
-        self.mean = self.mean + away / self.count
-        self._squares = self._squares + away * (value - self.mean)
+    def add(self, rows: Tensor) -> None:
+        """Some rows, (N, D)."""
+        for value in rows.detach().double().cpu():
+            self.count += 1
+            away = value - self.mean
+            self.mean = self.mean + away / self.count
+            self._squares = self._squares + away * (value - self.mean)
 
     @property
     def variance(self) -> Tensor:

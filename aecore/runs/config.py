@@ -15,11 +15,17 @@ from aecore.catalogue import normalise
 from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
 from aecore.errors import ConfigError, closest
 from aecore.manifest import validation_lines
+from aecore.runs.recipes import Recipe as TrainingRecipe
+from aecore.runs.recipes import model_defaults, train_defaults
 
 SECTIONS = ("data", "model", "train", "evaluate")
 #: embedding, hidden, latent; ptb and yahoo as in Li et al. (EMNLP 2019), toy for the built-in corpus.
 SIZES = {"toy": (32, 64, 8), "ptb": (256, 256, 32), "yahoo": (512, 1024, 32)}
-LEARNING_RATES = {"adamw": 1e-3, "sgd": 1.0}
+
+
+def of_toy(spec: str) -> bool:
+    """Whether a corpus is the built-in one: ``toy``, ``toy:labelled``, ``toy[:20%]``."""
+    return spec.partition("[")[0].partition(":")[0] == "toy"
 
 
 class Section(BaseModel):
@@ -54,6 +60,11 @@ class DataConfig(Section):
         return self
 
     @property
+    def on_toy(self) -> bool:
+        """Whether the corpus is the built-in one, or a part or variant of it."""
+        return of_toy(self.spec)
+
+    @property
     def recipe(self) -> Recipe:
         """How the vocabulary is made."""
         return Recipe(self.vocabulary, self.vocabulary_size, self.min_count)
@@ -66,8 +77,13 @@ class ModelConfig(Section):
     embedding: int = Field(0, ge=1, description="size of the word embeddings")
     hidden: int = Field(0, ge=1, description="size of the LSTM states")
     latent: int = Field(0, ge=1, description="D, latent dimensions")
-    dropout_in: float = Field(0.5, ge=0, lt=1, description="dropout on the decoder's word embeddings")
-    dropout_out: float = Field(0.5, ge=0, lt=1, description="dropout before the output layer")
+    initialisation: Literal["orthogonal", "published"] = Field("orthogonal", description="how weights are drawn")
+    embedding_std: float = Field(0.1, gt=0, description="deviation of initial word embeddings (orthogonal)")
+    forget_bias: float = Field(0.5, description="initial bias of the forget gates (orthogonal)")
+    dropout_in: float = Field(
+        0.1, ge=0, lt=1, description="dropout on the decoder's word embeddings; by recipe and epochs unless set"
+    )
+    dropout_out: float = Field(0.1, ge=0, lt=1, description="dropout before the output layer; by recipe and epochs unless set")
 
     @model_validator(mode="before")
     @classmethod
@@ -80,33 +96,46 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """[train]"""
 
+    recipe: TrainingRecipe = Field("fast", description="the defaults of [train] and [model]: fast, or what the papers ran")
     seed: int = Field(0, ge=0, description="seed of every random stream of the run")
-    epochs: int = Field(20, ge=1, description="epochs of joint training")
+    epochs: int = Field(5, ge=1, description="epochs of joint training; 16 on the toy, 100 published")
     max_steps: int | None = Field(None, ge=1, description="joint steps at most")
     batch_size: int = Field(32, ge=1, description="B, sentences per step")
-    optimiser: Literal["adamw", "sgd"] = Field("adamw", description="for encoder and decoder")
-    lr: float = Field(0.0, gt=0, description="learning rate; 0.001 for adamw and 1.0 for sgd unless set")
+    optimiser: Literal["muon", "adamw", "sgd"] = Field(
+        "muon", description="for encoder and decoder; muon: for the matrices of LSTMs, adamw for the rest"
+    )
+    lr: float = Field(0.0, gt=0, description="peak rate; 0.006 beside muon, 0.004 for adamw, 1.0 for sgd unless set")
+    muon_lr: float = Field(0.02, gt=0, description="peak rate of muon: the spectral norm of a step")
+    beta1: float = Field(0.8, ge=0, lt=1, description="adamw's decay of the gradient's mean")
+    beta2: float = Field(0.999, ge=0, lt=1, description="adamw's decay of the gradient's square")
     prior_lr: float = Field(1e-3, gt=0, description="learning rate of a learned prior, Adam")
-    weight_decay: float = Field(0.0, ge=0, description="decoupled weight decay of adamw")
+    weight_decay: float = Field(0.05, ge=0, description="decoupled, of matrices: lr times this is taken off a step")
     clip: float = Field(5.0, gt=0, description="largest gradient norm, over encoder and decoder together")
-    schedule: Literal["plateau", "constant"] = Field("constant", description="plateau for sgd, constant for adamw unless set")
+    warmup_steps: int = Field(200, ge=0, description="steps over which rates rise; a tenth of a phase at most")
+    schedule: Literal["linear", "cosine", "constant", "plateau"] = Field("linear", description="how rates change")
+    hold: float = Field(0.5, ge=0, lt=1, description="linear and cosine: share of the steps before rates fall")
+    average: float = Field(0.0, ge=0, lt=1, description="decay of the running average of weights that is kept; 0: none")
     patience: int = Field(5, ge=1, description="plateau: epochs without improvement before the rate is halved")
     guard: int = Field(15, ge=0, description="plateau: first epoch (from 0) in which it may be halved")
     decays: int = Field(5, ge=1, description="plateau: halvings after which training stops")
-    select: Literal["best", "last"] = Field("best", description="which weights are kept")
+    select: Literal["best", "last"] = Field("last", description="which weights are kept; last where rates fall to 0")
     log_every: int = Field(50, ge=1, description="steps between two lines of metrics.jsonl")
     checkpoint_seconds: float = Field(20.0, ge=0, description="seconds between two checkpoints; 0 writes one after every step")
+    precision: Literal["auto", "fp32", "bf16"] = Field(
+        "auto", description="operands of products in training; auto: bf16 where the hardware has it"
+    )
     device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
     threads: int = Field(0, ge=0, description="torch threads on the CPU; 0 leaves torch's own number")
 
     @model_validator(mode="before")
     @classmethod
-    def _fill_optimiser(cls, values: Any) -> Any:
-        if not isinstance(values, dict):
-            return values
-        optimiser = str(values.get("optimiser", "adamw"))
-        schedule = "plateau" if optimiser == "sgd" else "constant"
-        return {"lr": LEARNING_RATES.get(optimiser, 1e-3), "schedule": schedule} | values
+    def _fill_recipe(cls, values: Any) -> Any:
+        return train_defaults(values, toy=False) | values if isinstance(values, dict) else values
+
+    @property
+    def decays_to_zero(self) -> bool:
+        """Whether rates fall to 0 at the end of a phase."""
+        return self.schedule in ("linear", "cosine")
 
 
 class EvaluateConfig(Section):
@@ -128,15 +157,20 @@ class RunConfig(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _small_model(cls, values: Any) -> Any:
-        """The built-in corpus gets a model of its size and one thread, which is as fast, unless others are asked for."""
+    def _fill(cls, values: Any) -> Any:
+        """What the recipe says; the built-in corpus gets a model of its size and one thread, which is as fast."""
         tables = [values.get(name, {}) if isinstance(values, dict) else None for name in ("data", "model", "train")]
         data, model, train = (table if isinstance(table, dict) else {} for table in tables)
         if not all(isinstance(table, dict) for table in tables):
             return values
-        small = str(data.get("spec", "toy")).partition("[")[0].partition(":")[0] == "toy"
+        small = of_toy(str(data.get("spec", "toy")))
         threads = {"threads": 1} if small and "sizes" not in model else {}
-        return {**values, "model": {"sizes": "toy" if small else "ptb", **model}, "train": {**threads, **train}}
+        train = {**threads, **train_defaults(train, small), **train}
+        return {
+            **values,
+            "model": {"sizes": "toy" if small else "ptb", **model_defaults(train, small), **model},
+            "train": train,
+        }
 
     def to_toml(self) -> str:
         """The file's text, without the keys that are unset."""

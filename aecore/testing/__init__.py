@@ -16,6 +16,7 @@ What is not verified: that the method is the paper's, that it trains well, anyth
 from aecore.testing.declarations import (
     check_exceptions_are_known,
     check_manifest_matches_class,
+    check_published_settings_are_settings,
     check_settings_never_change,
     check_settings_round_trip,
     check_unknown_settings_are_refused,
@@ -99,6 +100,7 @@ __all__ = [
     "check_prior_is_differentiable",
     "check_prior_mass",
     "check_prior_sample_agrees_with_logprob",
+    "check_published_settings_are_settings",
     "check_resumed_run_is_identical",
     "check_same_seed_same_result",
     "check_sentences_do_not_couple",

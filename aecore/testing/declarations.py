@@ -35,6 +35,17 @@ def check_manifest_matches_class(case: Case) -> None:
 
 
 @promise()
+def check_published_settings_are_settings(case: Case) -> None:
+    """What plugin.toml calls the paper's settings are settings, and valid ones."""
+    subject, wrong = case.subject, ""
+    try:
+        validate_settings(subject.cls.Config, subject.declared.published, subject.name)
+    except ConfigError as error:
+        wrong = "; ".join(error.evidence[:1])
+    case.require(not wrong, f"[{subject.name}.published] in plugin.toml is not valid", wrong)
+
+
+@promise()
 def check_exceptions_are_known(case: Case) -> None:
     """Every exception of plugin.toml names a check of the kit."""
     known = [name for name in CHECKS if name != case.check]

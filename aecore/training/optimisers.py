@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,16 +13,37 @@ from aecore.model import Model
 from aecore.plugin import CriticConfig
 from aecore.runs.config import TrainConfig
 from aecore.training.guard import check_critic
+from aecore.training.muon import Muon
 
 Named = list[tuple[str, nn.Parameter]]
 
 
-def build_optimiser(config: TrainConfig, parameters: Named, lr: float) -> Optimizer:
-    """SGD without momentum, as published, or AdamW."""
+def build_optimisers(config: TrainConfig, parameters: Named, lr: float, recurrent: frozenset[int]) -> list[Optimizer]:
+    """SGD without momentum, as published; AdamW; or AdamW beside Muon for the parameters whose ids are ``recurrent``.
+
+    Weights shrink by lr times ``weight_decay`` whoever moves them; biases and other vectors do not.
+    """
     plain = [parameter for _, parameter in parameters]
     if config.optimiser == "sgd":
-        return SGD(plain, lr=lr)
-    return AdamW(plain, lr=lr, weight_decay=config.weight_decay, fused=True)
+        return [SGD(plain, lr=lr)]
+    matrices = [p for p in plain if config.optimiser == "muon" and id(p) in recurrent]
+    moved = {id(p) for p in matrices}
+    others = [p for p in plain if id(p) not in moved]
+    shrinking = {"params": [p for p in others if p.ndim > 1], "weight_decay": config.weight_decay}
+    fixed = {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0.0}
+    groups = [group for group in (shrinking, fixed) if group["params"]]
+    found: list[Optimizer] = []
+    if groups:
+        found.append(AdamW(groups, lr=lr, betas=(config.beta1, config.beta2), fused=True))
+    if matrices:
+        found.append(Muon(matrices, config.muon_lr * lr / config.lr, config.weight_decay * config.lr / config.muon_lr))
+    return found
+
+
+def matrices_of_lstms(model: nn.Module) -> frozenset[int]:
+    """The ids of the weights of every LSTM in a model."""
+    layers = [module for module in model.modules() if isinstance(module, nn.LSTM)]
+    return frozenset(id(p) for layer in layers for name, p in layer.named_parameters() if name.startswith("weight"))
 
 
 def build_critic_optimiser(config: CriticConfig, parameters: Named) -> Optimizer:
@@ -36,17 +57,38 @@ def build_critic_optimiser(config: CriticConfig, parameters: Named) -> Optimizer
 
 
 class Group:
-    """Parameters that share an optimiser and a clipping norm."""
+    """Parameters that share a clipping norm, and their optimisers: each parameter is moved by one of them."""
 
-    def __init__(self, parameters: Named, optimiser: Optimizer) -> None:
+    def __init__(self, parameters: Named, optimisers: Sequence[Optimizer]) -> None:
         self.parameters = parameters
-        self.optimiser = optimiser
+        self.optimisers = optimisers
+        self._owner = {id(p): one for one in optimisers for group in one.param_groups for p in group["params"]}
+        self._peaks = [(group, group["lr"]) for one in optimisers for group in one.param_groups]
+
+    def scale(self, factor: float) -> None:
+        """Set every rate to ``factor`` times what it was built with."""
+        for group, peak in self._peaks:
+            group["lr"] = peak * factor
+
+    def zero_grad(self) -> None:
+        """Drop the gradients."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad()
+
+    def step(self) -> None:
+        """One update by each optimiser."""
+        for optimiser in self.optimisers:
+            optimiser.step()
+
+    def _state(self, parameter: nn.Parameter) -> dict[str, Any]:
+        state: dict[str, Any] = self._owner[id(parameter)].state[parameter]
+        return state
 
     def tensors(self, prefix: str) -> dict[str, Tensor]:
         """The optimiser's state as ``prefix.<parameter>/<key>``."""
         found = {}
         for name, parameter in self.parameters:
-            for key, value in self.optimiser.state.get(parameter, {}).items():
+            for key, value in self._owner[id(parameter)].state.get(parameter, {}).items():
                 found[f"{prefix}.{name}/{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
         return found
 
@@ -56,11 +98,11 @@ class Group:
         for name, value in tensors.items():
             if name.startswith(f"{prefix}."):
                 parameter, _, key = name.removeprefix(f"{prefix}.").rpartition("/")
-                self.optimiser.state[by_name[parameter]][key] = value.to(by_name[parameter].device)
+                self._state(by_name[parameter])[key] = value.to(by_name[parameter].device)
 
 
 class Updater:
-    """The optimisers of one phase: one for encoder and decoder (clipped together), one for a learned prior.
+    """The optimisers of one phase: those of encoder and decoder (clipped together), one for a learned prior.
 
     Args:
         roles: the parameter roles that the phase may update.
@@ -76,10 +118,15 @@ class Updater:
         main = list(model.named_params(*sorted(wanted - {"prior"})))
         prior = list(model.named_params(*sorted(wanted & {"prior"})))
         if main:
-            self.groups["main"] = Group(main, build_optimiser(config, main, lr))
+            self.groups["main"] = Group(main, build_optimisers(config, main, lr, matrices_of_lstms(model)))
         if prior:
             plain = [parameter for _, parameter in prior]
-            self.groups["prior"] = Group(prior, Adam(plain, lr=config.prior_lr))
+            self.groups["prior"] = Group(prior, [Adam(plain, lr=config.prior_lr)])
+
+    def scale(self, factor: float) -> None:
+        """Set the learning rates of all groups to ``factor`` times their peaks."""
+        for group in self.groups.values():
+            group.scale(factor)
 
     def gradients(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
         """Back-propagate a scalar into the parameters of ``roles`` alone; the largest norm of a group, 0-d.
@@ -89,7 +136,7 @@ class Updater:
         chosen = {id(parameter) for parameter in self.model.params(*roles)}
         targets = [p for group in self.groups.values() for _, p in group.parameters if id(p) in chosen]
         for group in self.groups.values():
-            group.optimiser.zero_grad()
+            group.zero_grad()
         if targets and loss.requires_grad:
             torch.autograd.backward(loss, inputs=targets)
         self._moved = list(self._norms())
@@ -110,7 +157,7 @@ class Updater:
         for moved, norm in self._moved:
             nn.utils.clip_grads_with_norm_(moved, self.clip, norm)
         for group in self.groups.values():
-            group.optimiser.step()
+            group.step()
         self.model.weights_changed()
 
     def tensors(self) -> dict[str, Tensor]:
@@ -134,7 +181,7 @@ class Critics:
             config = model.plugin(name).critic
             parameters = [(f"{name}.{key}", p) for key, p in model.plugin(name).parameters_of("critic")]
             if config is not None and parameters:
-                self.groups[name] = Group(parameters, build_critic_optimiser(config, parameters))
+                self.groups[name] = Group(parameters, [build_critic_optimiser(config, parameters)])
 
     def train(self, view: Any) -> None:
         """``steps`` updates of each critic on the detached view of a step."""
@@ -158,8 +205,8 @@ class Critics:
         check_critic(call, loss, gradients, view.index)
         for parameter, gradient in zip(plain, gradients, strict=True):
             parameter.grad = gradient
-        group.optimiser.step()
-        group.optimiser.zero_grad()
+        group.step()
+        group.zero_grad()
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of all critic optimisers, for the checkpoint."""

@@ -16,6 +16,7 @@ from aecore.step import Step
 from aecore.training.guard import check_step
 from aecore.training.losses import losses_of, total_loss
 from aecore.training.optimisers import Critics, Updater
+from aecore.training.schedule import Schedule
 from aecore.training.session import Session
 from aecore.training.stages import JOINT, AuthoredStage
 
@@ -45,16 +46,20 @@ class JointPhase:
 
     name = JOINT
 
-    def __init__(self, model: Model, config: TrainConfig, total_steps: int, lr: float) -> None:
+    def __init__(self, model: Model, config: TrainConfig, total_steps: int, lr: float, began: int = 0) -> None:
         self.model = model
         self.total_steps = total_steps
+        self.schedule = Schedule(config, total_steps, began)
+        self.lr = lr
         self.updater = Updater(model, config, MAIN_ROLES, lr)
+        self.moved = torch.zeros((), device=model.device)  # what beta changed by at the last step
         self.critics = Critics(model)
 
     def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
         """before_step, critics, then one update of the roles that nobody asked to leave alone."""
         model = self.model
         forget_logged(model)
+        self.updater.scale(factor := self.schedule(session.index))
         resting = self._before(batch, session)
         step = Step(
             model,
@@ -73,7 +78,7 @@ class JointPhase:
         norm = self.updater.gradients(total, [role for role in MAIN_ROLES if role not in resting])
         check_step(step, self.name, total, norm, losses)
         self.updater.apply()
-        return logged(model, step, total, norm)
+        return {**logged(model, step, total, norm), "lr": self.lr * factor}
 
     def _before(self, batch: Batch, session: Session) -> set[str]:
         resting: set[str] = set()
@@ -94,17 +99,19 @@ class JointPhase:
                 raise call.error(f"returned {type(value).__name__} from beta_schedule; a float or a 0-d tensor was due")
             value = torch.tensor(float(value))
         beta = call.tensor(value, ()).detach().to(self.model.beta)
+        self.moved = beta - self.model.beta
         self.model.beta.copy_(beta)
         return beta
 
     def tensors(self) -> dict[str, Tensor]:
-        """The optimisers of the main roles and of the critics."""
-        return {**self.updater.tensors(), **self.critics.tensors()}
+        """The optimisers of the main roles and of the critics, and what beta moved by."""
+        return {**self.updater.tensors(), **self.critics.tensors(), "beta.moved": self.moved}
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``tensors`` gave."""
         self.updater.restore(tensors)
         self.critics.restore(tensors)
+        self.moved = tensors["beta.moved"].to(self.model.device)
 
 
 class StagePhase:
@@ -115,12 +122,15 @@ class StagePhase:
         self.planned = planned
         self.name = planned.name
         self.total_steps = planned.stage.total_steps(steps_per_epoch)
-        self.updater = Updater(model, config, planned.stage.trains, planned.stage.lr or lr)
+        self.schedule = Schedule(config, self.total_steps)
+        self.lr = planned.stage.lr or lr
+        self.updater = Updater(model, config, planned.stage.trains, self.lr)
 
     def step(self, batch: Batch, session: Session) -> Mapping[str, float | Tensor]:
         """One update of the stage's roles on the stage's loss."""
         model = self.model
         forget_logged(model)
+        self.updater.scale(factor := self.schedule(session.index))
         step = Step(
             model, batch, index=session.index, samples=model.samples, training=True, schedule=lambda _: model.beta.clone()
         )
@@ -129,7 +139,7 @@ class StagePhase:
         norm = self.updater.gradients(loss, self.planned.stage.trains)
         check_step(step, self.name, loss, norm, [("the loss", f"the stage '{self.name}'", losses)])
         self.updater.apply()
-        return logged(model, step, loss, norm)
+        return {**logged(model, step, loss, norm), "lr": self.lr * factor}
 
     def tensors(self) -> dict[str, Tensor]:
         """The stage's optimiser."""

@@ -9,16 +9,17 @@ from typing import Any
 import torch
 
 import aecore
+from aecore.training.selection import Candidate
 
 
 @dataclass
 class Best:
-    """The selected weights: the joint step and epoch they are from, the metric that chose them and its value."""
+    """The selected weights: the joint step and epoch they are from, the metric that chose them, and their candidacy."""
 
     step: int
     epoch: float
     metric: str
-    value: float
+    candidate: Candidate
 
 
 @dataclass
@@ -35,7 +36,8 @@ class TrainState:
         finished: whether the run has its summary.
         draws: batches that plugins drew from the session.
         plateau: the counters of the schedule.
-        collapsed: whether the posterior was at the last validation.
+        alarms: what was wrong at the last validation, of `aecore.training.watch.ALARMS`.
+        began: the joint step at which the learning-rate schedule began; later than 0 in a run that was extended after its end.
     """
 
     phase: int = 0
@@ -49,7 +51,8 @@ class TrainState:
     draws: int = 0
     plateau: dict[str, Any] = field(default_factory=dict)
     best: Best | None = None
-    collapsed: bool = False
+    alarms: list[str] = field(default_factory=list)
+    began: int = 0
 
     @property
     def joint(self) -> bool:
@@ -64,7 +67,9 @@ class TrainState:
     def from_json(cls, values: dict[str, Any]) -> TrainState:
         """From the checkpoint."""
         best = values.get("best")
-        return cls(**{**values, "best": Best(**best) if best else None})
+        if best:
+            best = Best(**{**best, "candidate": Candidate(**best["candidate"])})
+        return cls(**{**values, "best": best})
 
 
 def environment(device: torch.device) -> dict[str, Any]:

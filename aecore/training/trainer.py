@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from aecore.batch import Batch
-from aecore.composition import reaches
 from aecore.data.batching import Plan, epoch_plan
 from aecore.data.corpus import Corpus
 from aecore.errors import RunError, Stopped
@@ -22,15 +21,18 @@ from aecore.runs.config import RunConfig
 from aecore.runs.files import to_json, write_atomic
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
+from aecore.training.averaging import Average
 from aecore.training.journal import Journal
 from aecore.training.phases import JointPhase, Phase, StagePhase
 from aecore.training.plateau import Plateau
 from aecore.training.progress import Progress, Silent
+from aecore.training.schedule import Schedule
+from aecore.training.selection import Candidate, Selection
 from aecore.training.session import Session
 from aecore.training.signals import StopSignals
 from aecore.training.stages import AuthoredStage, ask_for_stages
 from aecore.training.state import Best, TrainState, changed, environment
-from aecore.training.watch import announce, gain_from_z
+from aecore.training.watch import COLLAPSED, announce, look
 
 
 class _Abandoned(Exception):
@@ -58,6 +60,8 @@ class Trainer:
         self.streams = Streams(config.train.seed, model.device)
         self.state = TrainState()
         self.plateau = Plateau(config.train.lr)
+        self.selection = Selection(config.train, model.composition)
+        self.average = Average(model, config.train.average)
         self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(corpus.train) // config.train.batch_size)
         batches = (config.train.batch_size, config.evaluate.batch_size)
@@ -104,6 +108,7 @@ class Trainer:
             self._ask_for_stages()
         self.model.load_state_dict(select(tensors, "model."))
         self.best = select(tensors, "best.")
+        self.average.restore(select(tensors, "average."))
         self.plateau = Plateau(**self.state.plateau)
         self.session.draws = self.state.draws
         self.journal.restore(meta["journal"])
@@ -115,19 +120,25 @@ class Trainer:
             )
 
     def _ask_for_stages(self) -> None:
+        self.session.total_steps = self.total_steps  # of the joint phase, for stages that are to be a share of it
         with self.streams("pre_train_init"):
             self._stages = ask_for_stages(self.model, self.session)
 
     def _enter_phase(self) -> Phase:
         state, train = self.state, self.config.train
         if state.joint:
-            self._phase = JointPhase(self.model, train, self.total_steps, self.plateau.lr)
+            self._phase = JointPhase(self.model, train, self.total_steps, self.plateau.lr, state.began)
         else:
             self._phase = StagePhase(self.model, train, self._stages[state.phase], self.steps_per_epoch, train.lr)
         self.session.total_steps = self._phase.total_steps
         self.session.updater = lambda: self.phase.updater
         self.progress.begin(self._phase.name, state.step, self._phase.total_steps, self.steps_per_epoch)
         return self._phase
+
+    def restart_schedule(self) -> None:
+        """Let the learning-rate schedule of the joint phase begin at ``state.began``; its optimisers go on."""
+        assert isinstance(self.phase, JointPhase)
+        self.phase.schedule = Schedule(self.config.train, self.total_steps, self.state.began)
 
     @property
     def phase(self) -> Phase:
@@ -189,6 +200,8 @@ class Trainer:
             values = phase.step(batch, self.session)
         state.step += 1
         state.cursor += 1
+        if state.joint:
+            self.average.update(state.step)
         state.draws = self.session.draws
         tokens = int(batch.lengths.sum())
         self.journal.add(values, len(batch), tokens)
@@ -212,12 +225,12 @@ class Trainer:
         """At the end of an epoch, or of a phase inside one: validation, selection, schedules."""
         state = self.state
         self.journal.end_window(self._where())
-        figures = self._evaluate("valid") if state.joint else None
-        self.journal.end_span(self._where())
-        if figures is not None:
-            self._select(figures)
-        elif self._until():
-            state.ended = "its own condition"
+        if state.joint:
+            self._validate()
+        else:
+            self.journal.end_span(self._where())
+            if self._until():
+                state.ended = "its own condition"
         state.checked = state.step
         if state.cursor == self.steps_per_epoch:
             state.epoch += 1
@@ -240,19 +253,41 @@ class Trainer:
         size, last = self.config.evaluate.batch_size, split == "test"
         return evaluate_split(self.model, self.corpus.split(split), self.streams, size, tick=tick, mi=last)
 
-    def _select(self, figures: Figures) -> None:
-        """Log the validation figures, keep the weights if they are the best, and let the plateau schedule see the value."""
-        state, train, metric = self.state, self.config.train, self.selected_by
-        value = figures.objective if metric == "last" else getattr(figures, metric)
-        gain = gain_from_z(self.model, self.corpus.valid, self.streams, self.config.evaluate.batch_size)
-        row = {**self._where(), "split": "valid", **figures.row(), "gain": gain}
-        self.journal.write(row)
-        state.collapsed = announce(self.progress, self.model, row, state.collapsed)
-        if metric == "last" or state.best is None or value < state.best.value:
-            state.best = Best(state.step, self._where()["epoch"], metric, value)
-            self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-            save_tensors(self.folder.weights, self.best, {"step": state.step})
-        if train.schedule == "plateau" and self.plateau.update(value, state.epoch, train):
+    def _validate(self) -> None:
+        """Measure and log the validation split, keep the weights if the selection prefers them, and look for a plateau."""
+        with self.average.in_place():
+            figures = self._evaluate("valid")
+            seen = look(self.model, self.corpus.valid, self.streams, self.config.evaluate.batch_size)
+            row = {**self._where(), "split": "valid", **figures.row(), **seen}
+            self.journal.end_span(self._where())
+            self.journal.write(row)
+            self.state.alarms = announce(self.progress, self.model, row, self.state.alarms)
+            candidate = self._candidate(figures)
+            kept = None if self.state.best is None else self.state.best.candidate
+            arrived = kept is not None and kept.moving and not candidate.moving
+            if self.selection.prefers(candidate, kept):
+                self._keep(candidate)
+        if self.config.train.schedule == "plateau":
+            self._look_for_plateau(candidate, figures, arrived)
+
+    def _candidate(self, figures: Figures) -> Candidate:
+        phase = self.phase
+        moving = isinstance(phase, JointPhase) and bool(phase.moved != 0)
+        value, beta = self.selection.value(figures), float(self.model.beta)
+        return Candidate(value, beta, moving, COLLAPSED in self.state.alarms)
+
+    def _keep(self, candidate: Candidate) -> None:
+        where = self._where()
+        self.state.best = Best(where["step"], where["epoch"], self.selection.metric, candidate)
+        self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        save_tensors(self.folder.weights, self.best, {"step": where["step"]})
+
+    def _look_for_plateau(self, candidate: Candidate, figures: Figures, arrived: bool) -> None:
+        """Halve the rate where the validation objective stalls; while its weight moves, the bound at weight 1 stands for it."""
+        if arrived:
+            self.plateau.reference = None
+        bound = figures.nll_elbo if candidate.moving and figures.nll_elbo is not None else candidate.value
+        if self.plateau.update(bound, self.state.epoch, self.config.train):
             self._decay()
 
     def _decay(self) -> None:
@@ -266,14 +301,6 @@ class Trainer:
         else:
             self.progress.note(f"no improvement: learning rate {self.plateau.lr:g}, best weights reloaded")
         self._enter_phase()
-
-    @property
-    def selected_by(self) -> str:
-        """The validation metric that selects the weights, or ``last`` where the divergence is a penalty or a dual."""
-        comparable = reaches("kl", self.model.level["kl"], "sentence")
-        if self.config.train.select == "last" or not comparable:
-            return "last"
-        return self.model.composition.select_on
 
     def _end_phase(self) -> None:
         state = self.state
@@ -302,7 +329,8 @@ class Trainer:
             "split": "test",
             "selected": None
             if best is None
-            else {"step": best.step, "epoch": best.epoch, "by": best.metric, "value": best.value},
+            else {"step": best.step, "epoch": best.epoch, "by": best.metric, "value": best.candidate.value},
+            "precision": self.config.train.precision,
             "steps": self.state.step,
             "ended": self.state.ended or "the planned steps are done",
         }
@@ -328,6 +356,7 @@ class Trainer:
         tensors = {
             **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
             **{f"best.{name}": tensor for name, tensor in self.best.items()},
+            **{f"average.{name}": tensor for name, tensor in self.average.weights.items()},
             **self.phase.tensors(),
         }
         meta = {

@@ -1,7 +1,8 @@
-"""The collapse alarm: whether the decoder still listens to z, and what to try where it does not. It changes no step."""
+"""Alarms: posterior collapse, and a KL that says nothing of the sentence; with what to try. They change no step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +11,11 @@ from torch import Tensor
 
 from aecore.batch import Batch
 from aecore.catalogue import Catalogue
-from aecore.composition import DEFAULTS, Composition, compose
+from aecore.composition import DEFAULTS, Composition, compose, reaches
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.errors import CompositionError
+from aecore.evaluation.latent import Drawn, gaussian_draws, mutual_information
 from aecore.evaluation.likelihood import evaluating
 from aecore.hookspec import HOOKS
 from aecore.model import Model
@@ -27,12 +29,64 @@ LEAST_KL = 0.1
 #: So is a gain from z below this, in nats per sentence, whatever the KL: it may price what the decoder does not use.
 LEAST_GAIN = 0.1
 
+#: A KL of this many nats or more is idle where the mutual information is below `LEAST_SHARE` of it, or of its own ceiling.
+IDLE_KL = 1.0
+LEAST_SHARE = 0.5
+
+COLLAPSED, IDLE = "collapsed", "idle"
+#: What each alarm says first, and what a note says when it is over.
+ALARMS = {
+    COLLAPSED: ("the posterior has collapsed", "the posterior is no longer collapsed"),
+    IDLE: ("most of the KL says nothing of the sentence", "the KL tells sentences apart again"),
+}
+#: What to try against an idle KL: it is the price of means and deviations that all sentences share.
+AGAINST_IDLE = (
+    "try: more steps or a larger train.lr: the code is learnt after the KL is paid",
+    "try: --plugin ae_pretrain: an encoder that knows the sentences before the KL is charged",
+)
+
 #: Hooks that can hold the KL up, and how.
 REMEDIES = {
     "beta_schedule": "a smaller weight on the KL, at first or throughout, or a set point for it",
     "kl_penalty": "part of the KL free of charge",
     "before_step": "more updates for the encoder",
 }
+
+
+def look(model: Model, split: Split, streams: Streams, batch_size: int) -> dict[str, float | None]:
+    """``gain`` and ``mi_256``, as a validation line of metrics.jsonl has them."""
+    return {
+        "gain": gain_from_z(model, split, streams, batch_size),
+        "mi_256": information_in_z(model, split, streams, batch_size),
+    }
+
+
+def information_in_z(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
+    """I(x; z) over the first `SENTENCES` of a split, nats: at most the logarithm of their number; None without a density.
+
+    The estimator of ``mi``, one draw per sentence from a stream of its own.
+    """
+    some = split.head(SENTENCES)
+    if not reaches("posterior", model.level["posterior"], "density") or len(some) < 2:
+        return None
+    drawn: list[Drawn] = []
+    with evaluating(model), streams("watch", split.name, "mi"):
+        for indices in evaluation_plan(some, batch_size):
+            batch = some.batch(indices).to(model.device)
+            drawn += _draws(model, batch, model.features(batch))
+    return mutual_information(drawn) if drawn else None
+
+
+def _draws(model: Model, batch: Batch, features: Tensor) -> Iterator[Drawn]:
+    """One draw for each sentence that has a density, with the posterior that it comes from."""
+    if model.level["posterior"] == "gaussian":
+        yield from gaussian_draws(model.posterior_sample(features, 1, batch))
+        return
+    for row in range(len(batch)):
+        here = slice(row, row + 1)
+        sample = model.posterior_sample(features[here], 1, batch.rows(here))
+        if sample.distribution is not None and sample.log_prob is not None:
+            yield Drawn(sample.z[:, 0], sample.log_prob[:, 0], sample.distribution)
 
 
 def gain_from_z(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
@@ -80,23 +134,59 @@ def collapse_signs(figures: Mapping[str, Any]) -> list[str]:
     return signs
 
 
-def announce(progress: Progress, model: Model, figures: Mapping[str, Any], before: bool) -> bool:
-    """Raise the alarm when a collapse begins, and say when it is over; whether there is one now.
+def idle_signs(figures: Mapping[str, Any]) -> list[str]:
+    """Why most of the KL counts as idle, in words; nothing where it does not.
+
+    KL = I(x; z) + KL(q(z) || p(z)): what is no information about the sentence is paid for a shift that all sentences share.
 
     Args:
-        before: whether there was one at the last validation.
+        figures: ``kl`` and ``nll_elbo``, and ``mi`` with ``sentences`` or ``mi_256``, as far as they were measured.
     """
-    signs = collapse_signs(figures)
-    if signs and not before:
-        progress.alarm(described(signs, model.composition))
-    elif before and not signs:
-        progress.note("the posterior is no longer collapsed")
-    return bool(signs)
+    some = min(SENTENCES, figures.get("sentences") or SENTENCES)
+    mi, ceiling = figures.get("mi_256"), math.log(some)
+    if mi is None and figures.get("mi") is not None:
+        mi, ceiling = figures["mi"], math.log(figures["sentences"])
+    kl = figures.get("kl")
+    if mi is None or kl is None or figures.get("nll_elbo") is None or kl < IDLE_KL:
+        return []
+    if mi >= LEAST_SHARE * min(kl, ceiling):
+        return []
+    return [f"of {kl:.2f} nats of KL, {max(mi, 0):.2f} tell sentences apart (mutual information, of at most {ceiling:.2f})"]
 
 
-def described(signs: Sequence[str], composition: Composition) -> str:
-    """The text of the alarm: what is wrong, how that shows, what to try."""
-    return "\n".join(["the posterior has collapsed", *(f"  {line}" for line in [*signs, *remedies(composition)])])
+def announce(progress: Progress, model: Model, figures: Mapping[str, Any], before: Sequence[str]) -> list[str]:
+    """Raise an alarm when its state begins, and say when it is over; the alarms that hold now.
+
+    Args:
+        before: those that held at the last validation.
+    """
+    signs = signs_of(figures)
+    for alarm, lines in signs.items():
+        if alarm not in before:
+            progress.alarm(described(alarm, lines, model.composition))
+    for alarm in before:
+        if alarm not in signs:
+            progress.note(ALARMS[alarm][1])
+    return list(signs)
+
+
+def signs_of(figures: Mapping[str, Any]) -> dict[str, list[str]]:
+    """What shows each alarm; a collapsed posterior has no KL to be idle."""
+    if collapsed := collapse_signs(figures):
+        return {COLLAPSED: collapsed}
+    idle = idle_signs(figures)
+    return {IDLE: idle} if idle else {}
+
+
+def described(alarm: str, signs: Sequence[str], composition: Composition) -> str:
+    """The text of an alarm: what is wrong, how that shows, what to try."""
+    tries = remedies(composition) if alarm == COLLAPSED else against_idle(composition)
+    return "\n".join([ALARMS[alarm][0], *(f"  {line}" for line in [*signs, *tries])])
+
+
+def against_idle(composition: Composition) -> list[str]:
+    """What to try against an idle KL, without what the composition has already."""
+    return [line for line in AGAINST_IDLE if not any(f"--plugin {name}:" in line for name in composition.names)]
 
 
 def remedies(composition: Composition, catalogue: Catalogue | None = None) -> list[str]:

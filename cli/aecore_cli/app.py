@@ -55,6 +55,7 @@ def train(
     max_steps: o.MaxSteps = None,
     epochs: o.Epochs = None,
     device: o.TrainDevice = None,
+    precision: o.Precision = None,
     registry: o.Registries = None,
 ) -> None:
     """Train the autoencoder with the named plugins.
@@ -65,7 +66,7 @@ def train(
     from aecore import api
     from aecore_cli.outcome import show_training
 
-    limits = {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device}
+    limits = {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device, "precision": precision}
     places = {"config": config, "out": out, "overwrite": overwrite, "registries": registry or []}
     show_training(api.train, plugin or [], data, settings, **places, **limits)
 

@@ -59,6 +59,10 @@ Epochs = Annotated[int | None, typer.Option(metavar="N", help="Passes over the t
 TrainDevice = Annotated[
     str | None, typer.Option("--device", metavar="D", callback=_device, help="auto, cpu, cuda or cuda:N; auto unless given.")
 ]
+Precision = Annotated[
+    str | None,
+    typer.Option(metavar="P", help="fp32, bf16 or auto, of products in training; energies are float32 in any case."),
+]
 Device = Annotated[str, typer.Option("--device", metavar="D", callback=_device, help="auto, cpu, cuda or cuda:N.")]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Seed of the draws.")]
 Temperature = Annotated[

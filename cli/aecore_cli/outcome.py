@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from aecore.catalogue import Catalogue
 from aecore.composition import DEFAULTS
+from aecore.evaluation.text import grammar, reconstruction
 from aecore.runs.run import Run
-from aecore.training.watch import collapse_signs, described
+from aecore.training.watch import described, signs_of
 from aecore_cli.progress import listening
 from aecore_cli.sentences import first_sentences
 from aecore_cli.show import note, print_pairs, print_table, shortened, title, working
 
-SHOWN = 3
+#: Reconstructions that are shown; samples, of a corpus that has no grammar to count them by; sentences that are counted.
+SHOWN, SAMPLES, READ = 3, 20, 200
+#: Points of the interpolation, of which those that say something new are shown.
+POINTS = 41
 #: The figures of a split, in the order of the table; those that cost most are left out where they were not measured.
 COLUMNS = ("sentences", "tokens", "nll_elbo", "ppl_elbo", "nll_iw", "ppl_iw", "rec", "kl", "mi", "mi_batch", "au")
 
@@ -27,21 +32,49 @@ def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> Non
 
 
 def print_outcome(run: Run) -> None:
-    """Figures, samples from the prior, reconstructions, and what to type next."""
+    """Figures, samples from the prior, reconstructions, a way between two sentences, and what to type next."""
     with working():
-        sentences = first_sentences(run, SHOWN)
-        samples, found = run.sample(SHOWN), run.reconstruct(sentences) if run.has_codes else []
+        sentences = first_sentences(run, READ if run.has_codes else SHOWN)
+        samples = run.sample(SAMPLES)
+        found = run.reconstruct(sentences) if run.has_codes else []
+        way = _way(run, *sentences[:2]) if run.has_codes and len(sentences) > 1 else []
     print_figures(run.summary)
-    print(f"\n{title('samples from the prior')}")
-    for sentence in samples:
+    print(f"\n{title('samples from the prior')}{_counted(run, samples)}")
+    for sentence in samples[: SAMPLES if _on_toy(run) else SHOWN]:
         print(f"  {_shown(sentence, 2)}")
     if found:
-        print(f"\n{title('reconstructions, test split')}")
-        for pair in zip(sentences, found, strict=True):
-            print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
+        _print_reconstructions(sentences, found)
+    if way:
+        print(f"\n{title('from one test sentence to another')}")
+        print("\n".join(f"  {_shown(sentence, 2)}" for sentence in way))
     print(f"\n{title('what to type next')}")
     print("\n".join(f"  {line}" for line in _next_lines(run)))
     _warn_of_collapse(run)
+
+
+def _way(run: Run, start: str, end: str) -> list[str]:
+    """Each sentence on the way from one to the other, once: fine steps show what changes first."""
+    return [sentence for sentence, _ in groupby(run.interpolate(start, end, POINTS))]
+
+
+def _print_reconstructions(sentences: Sequence[str], found: Sequence[str]) -> None:
+    """The first few, and how many of all came back."""
+    n, exact, words = reconstruction(sentences, found)
+    print(f"\n{title('reconstructions, test split')}: {exact} of {n} word for word, {words:.0%} of their words in place")
+    for pair in list(zip(sentences, found, strict=True))[:SHOWN]:
+        print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
+
+
+def _counted(run: Run, samples: Sequence[str]) -> str:
+    """What the toy corpus's own grammar says of the samples; nothing of other text."""
+    if not _on_toy(run):
+        return ""
+    n, different, grammatical = grammar(samples)
+    return f": of {n}, {different} different, {grammatical} of these grammatical"
+
+
+def _on_toy(run: Run) -> bool:
+    return run.config.data.on_toy
 
 
 def _shown(sentence: str, indent: int) -> str:
@@ -110,6 +143,5 @@ def _another_plugin(run: Run) -> str | None:
 
 def _warn_of_collapse(run: Run) -> None:
     """What the alarm said of the validation split, of the selected weights and the test split."""
-    signs = collapse_signs(run.summary)
-    if signs:
-        note(f"\nwarning: {described(signs, run.model.composition)}")
+    for alarm, signs in signs_of(run.summary).items():
+        note(f"\nwarning: {described(alarm, signs, run.model.composition)}")

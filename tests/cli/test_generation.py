@@ -11,7 +11,7 @@ import torch
 
 import aecore
 
-SENTENCES = "in the big school\na secretary smiled happily\nthe farmers will be patient\n"
+SENTENCES = "the old teacher smiled in the school\nthis nurse cried in the castle\nthe farmers will be patient near the hotel\n"
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_an_unknown_format_is_refused_before_any_work(cli, tmp_path):
 
 
 def test_interpolate_goes_from_one_reconstruction_to_the_other(cli, run):
-    ends = ["in the big school", "a secretary smiled happily"]
+    ends = ["the old teacher smiled in the school", "this nurse cried in the castle"]
     lines = cli("interpolate", run, *ends, "--steps", "4").out.splitlines()
     assert len(lines) == 4
     assert [lines[0], lines[-1]] == aecore.load(run, "cpu").reconstruct(ends)
@@ -79,7 +79,7 @@ def test_interpolate_goes_from_one_reconstruction_to_the_other(cli, run):
 
 
 def test_an_empty_sentence_is_refused(cli, run):
-    said = cli("interpolate", run, "in the school", " ")
+    said = cli("interpolate", run, "the nurse smiled in the school", " ")
     assert said.code == 2
     assert "sentence 2 is empty" in said.err
 
@@ -106,4 +106,4 @@ def test_python_takes_the_same_settings(run):
     found = aecore.load(run, "cpu")
     assert found.sample(4, temperature=0.9, top_k=20, seed=3) == found.sample(4, 0.9, 3, top_k=20)
     assert found.sample(4, 0.9, 3, top_k=20, max_length=2) != found.sample(4, 0.9, 4, top_k=20, max_length=2)
-    assert len(found.interpolate("in the big school", "a secretary", 3, beam=2)) == 3
+    assert len(found.interpolate("the nurse smiled in the school", "these women are calm in the museum", 3, beam=2)) == 3

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+from itertools import pairwise
 
 import pytest
 
@@ -18,9 +20,18 @@ def test_train_ends_with_figures_examples_and_what_to_type_next(trained):
     assert heads == ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl", "mi", "mi_batch", "au"]
     assert figures[:4] == ["test", "500", f"{summary['tokens']:,}", f"{summary['nll_elbo']:.2f}"]
     assert "\nkl        analytic\n" in said.out
-    assert "selected  step 3 (epoch 0.003), where the validation objective was lowest" in said.out
+    assert "selected  the last weights, step 3 (epoch 0.003)" in said.out
     assert said.out.count("\n    -> ") == 3
-    assert len(said.out.partition("samples from the prior\n")[2].partition("\n\n")[0].splitlines()) == 3
+    head, _, rest = said.out.partition("samples from the prior: ")[2].partition("\n")
+    counts = re.fullmatch(r"of 20, (\d+) different, (\d+) of these grammatical", head)
+    assert counts is not None
+    samples = rest.partition("\n\n")[0].splitlines()
+    assert len(samples) == 20
+    assert len(set(samples)) == int(counts[1])
+    assert re.search(r"reconstructions, test split: \d+ of 200 word for word, \d+% of their words in place", said.out)
+    way = said.out.partition("from one test sentence to another\n")[2].partition("\n\n")[0].splitlines()
+    assert way
+    assert all(one != other for one, other in pairwise(way))
 
 
 def test_what_to_type_next_can_be_typed(cli, trained):
@@ -104,24 +115,24 @@ def test_sample_json_is_the_same_sentences(cli, run):
 def test_reconstruct_takes_the_test_split_unless_told(cli, run):
     lines = cli("reconstruct", run).out.splitlines()
     assert len(lines) == 5
-    assert lines[0].split("\t")[0] == "a secretary smiled happily in the big school"
+    assert lines[0].split("\t")[0] == "this young nurse will be sad near the library tomorrow"
 
 
 def test_reconstruct_reads_a_file_and_says_what_it_drops(cli, run, tmp_path):
-    (tmp_path / "f.txt").write_bytes(b"the cat sat\n\nin the big school\n")
+    (tmp_path / "f.txt").write_bytes(b"the cat sat\n\nthe nurse smiled in the school\n")
     said = cli("reconstruct", run, "f.txt", "--json")
-    assert [pair["sentence"] for pair in json.loads(said.out)] == ["the cat sat", "in the big school"]
+    assert [pair["sentence"] for pair in json.loads(said.out)] == ["the cat sat", "the nurse smiled in the school"]
     assert "warning: f.txt: 1 empty line dropped (line 2)" in said.err
     assert "note: 2 words are not in the run's vocabulary" in said.err
 
 
 @pytest.mark.parametrize("words", [(), ("-",)])
 def test_reconstruct_reads_a_pipe(cli, run, tmp_path, monkeypatch, words):
-    (tmp_path / "f.txt").write_text("in the big school\n")
+    (tmp_path / "f.txt").write_text("the nurse smiled in the school\n")
     with (tmp_path / "f.txt").open() as piped:
         monkeypatch.setattr("sys.stdin", piped)
         said = cli("reconstruct", run, *words)
-    assert said.out.startswith("in the big school\t")
+    assert said.out.startswith("the nurse smiled in the school\t")
     assert len(said.out.splitlines()) == 1
 
 

@@ -43,7 +43,7 @@ def test_settings_that_are_refused(settings, why):
 
 
 def test_a_run_on_byte_pairs_keeps_its_vocabulary(tmp_path):
-    lines = ["the waiter smiled in the hotel"] * 5 + ["the nurse cried in the old castle"]
+    lines = ["the waiter smiled in the hotel"] * 5 + ["the old nurse cried in the castle"]
     for split in ("train", "valid", "test"):
         (tmp_path / f"{split}.txt").write_text("\n".join(lines))
     settings = {"data.vocabulary": "bpe", "data.vocabulary_size": 300, "train.max_steps": 2, "train.device": "cpu"}

@@ -1,6 +1,7 @@
 """config.toml and --set: what is read, what is refused and how, and that a written file trains the same run."""
 
 import datetime
+import tomllib
 
 import pytest
 import torch
@@ -114,12 +115,49 @@ def test_the_toy_gets_a_toy_and_other_data_the_published_sizes():
     assert sizes(config({"model.sizes": "yahoo", "model.latent": 5})) == (512, 1024, 5)
 
 
-def test_sgd_brings_its_own_rate_and_schedule():
-    assert (config().train.lr, config().train.schedule) == (1e-3, "constant")
+def test_every_optimiser_brings_its_own_rate():
+    assert (config().train.optimiser, config().train.lr) == ("muon", 6e-3)
+    assert config({"train.optimiser": "adamw"}).train.lr == 4e-3
     sgd = config({"train.optimiser": "sgd"}).train
-    assert (sgd.lr, sgd.schedule) == (1.0, "plateau")
-    own = config({"train.optimiser": "sgd", "train.lr": 0.5, "train.schedule": "constant"}).train
-    assert (own.lr, own.schedule) == (0.5, "constant")
+    assert (sgd.lr, sgd.schedule) == (1.0, "linear")
+    assert config({"train.optimiser": "sgd", "train.lr": 0.5}).train.lr == 0.5
+
+
+def test_the_published_recipe_is_what_the_papers_ran():
+    """He et al. (2019), text.py; Li et al. (2019), text_anneal_fb.py: to the last constant."""
+    found = config({"train.recipe": "published", "data.spec": "somewhere"})
+    t, m = found.train, found.model
+    assert (t.optimiser, t.lr, t.schedule, t.epochs, t.batch_size, t.clip) == ("sgd", 1.0, "plateau", 100, 32, 5.0)
+    assert (t.warmup_steps, t.average, t.weight_decay, t.select) == (0, 0.0, 0.0, "best")
+    assert (t.patience, t.guard, t.decays) == (5, 15, 5)
+    assert (m.initialisation, m.dropout_in, m.dropout_out) == ("published", 0.5, 0.5)
+    assert (m.embedding, m.hidden, m.latent) == (256, 256, 32)
+
+
+def test_a_setting_wins_over_the_recipe():
+    found = config({"train.recipe": "published", "train.schedule": "cosine", "model.dropout_in": 0.25})
+    assert (found.train.schedule, found.train.select, found.train.optimiser) == ("cosine", "last", "sgd")
+    assert (found.model.dropout_in, found.model.dropout_out) == (0.25, 0.5)
+
+
+@pytest.mark.parametrize(("epochs", "rate"), [(1, 0.1), (4, 0.1), (5, 0.2), (8, 0.2), (9, 0.3), (100, 0.3)])
+def test_dropout_follows_the_epochs_of_the_fast_recipe(epochs, rate):
+    found = config({"data.spec": "somewhere", "train.epochs": epochs}).model
+    assert (found.dropout_in, found.dropout_out) == (rate, rate)
+
+
+def test_the_toy_has_a_recipe_of_its_size():
+    found = config()
+    assert (found.model.dropout_in, found.model.dropout_out, found.train.precision) == (0.0, 0.0, "fp32")
+    assert config({"train.recipe": "published"}).model.dropout_in == 0.5
+
+
+def test_every_part_of_a_recipe_is_written_out():
+    written = tomllib.loads(config().to_toml())
+    for name in ("recipe", "optimiser", "lr", "muon_lr", "beta1", "beta2", "weight_decay", "warmup_steps", "schedule", "hold"):
+        assert name in written["train"], name
+    assert {"average", "batch_size", "select", "precision", "epochs"} <= set(written["train"])
+    assert {"initialisation", "embedding_std", "forget_bias", "dropout_in", "dropout_out"} <= set(written["model"])
 
 
 # Refusals
@@ -140,7 +178,7 @@ def test_sgd_brings_its_own_rate_and_schedule():
         ({"data.spec": 3}, "data.spec = 3: input should be a valid string"),
         ({"model.sizes": "large"}, "model.sizes = 'large': input should be 'toy', 'ptb' or 'yahoo'"),
         ({"model.sizes": [1]}, "model.sizes = [1]: input should be 'toy', 'ptb' or 'yahoo'"),
-        ({"train.optimiser": ["sgd"]}, "train.optimiser = ['sgd']: input should be 'adamw' or 'sgd'"),
+        ({"train.optimiser": ["sgd"]}, "train.optimiser = ['sgd']: input should be 'muon', 'adamw' or 'sgd'"),
         ({"model.dropout_in": 1.0}, "model.dropout_in = 1.0: input should be less than 1"),
         ({"train.device": "tpu"}, "train.device = 'tpu': string should match pattern"),
     ],
@@ -158,8 +196,8 @@ def test_a_whole_number_is_a_float():
 def test_an_unknown_key_gets_the_closest():
     text = complaint({"train.learning": 1, "train.batchsize": 2})
     assert "train.batchsize = 2: extra inputs are not permitted" in text
-    assert "'batchsize' is unknown. Did you mean 'batch_size'? known: seed, epochs, max_steps, batch_size" in text
-    assert "'learning' is unknown. known: seed" in text
+    assert "'batchsize' is unknown. Did you mean 'batch_size'? known: recipe, seed, epochs, max_steps, batch_size" in text
+    assert "'learning' is unknown. known: recipe, seed" in text
 
 
 def test_a_section_or_plugin_that_is_not_there():
@@ -305,7 +343,7 @@ def test_the_file_of_a_run_trains_the_same_run_again(tmp_path):
     with opened(first, tmp_path / "one") as trainer:
         trainer.run()
     second = build_config(tmp_path / "one" / "config.toml", {}, {}, ())
-    assert second.plugins["controlvae"]["ki"] == 1e-4
+    assert second.plugins["controlvae"]["ki"] == 1e-3
     with opened(second, tmp_path / "two") as trainer:
         trainer.run()
     one, two = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("one", "two"))

@@ -207,3 +207,13 @@ class Raising(Plugin):
 
 def test_an_error_of_the_plugin_names_the_place(fails):
     fails(kit.check_settings_never_change, Raising, "TypeError: ...\n  at: testing/test_declarations.py:<n>")
+
+
+def test_published_settings_that_are_none(fails):
+    fails(
+        kit.check_published_settings_are_settings,
+        Replaced,
+        """[replaced.published] in plugin.toml is not valid
+  replaced.shape = 'square': input should be 'linear' or 'logistic'""",
+        published={"shape": "square"},
+    )

@@ -278,7 +278,7 @@ def test_evaluation_that_depends_on_what_was_evaluated_before(fails):
     fails(
         kit.check_evaluation_is_deterministic,
         Running,
-        """evaluating twice gives another objective
+        """evaluating twice gives another kl
   <n>, then <n>
   likely: state that changes in evaluation, or a generator of the plugin's own""",
         provides=SENTENCE,

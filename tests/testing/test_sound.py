@@ -291,6 +291,7 @@ def sound(request, subject_of):
 GENERAL = {
     "check_manifest_matches_class",
     "check_exceptions_are_known",
+    "check_published_settings_are_settings",
     "check_settings_round_trip",
     "check_unknown_settings_are_refused",
     "check_settings_never_change",

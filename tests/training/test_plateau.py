@@ -4,14 +4,7 @@ from aecore.runs.config import TrainConfig
 from aecore.training.meter import Meter
 from aecore.training.plateau import Plateau
 
-CONFIG = TrainConfig.model_validate({"optimiser": "sgd", "patience": 2, "guard": 3, "decays": 2})
-
-
-def test_defaults_follow_the_optimiser():
-    assert (CONFIG.lr, CONFIG.schedule) == (1.0, "plateau")
-    plain = TrainConfig.model_validate({})
-    assert (plain.optimiser, plain.lr, plain.schedule) == ("adamw", 1e-3, "constant")
-    assert TrainConfig.model_validate({"optimiser": "sgd", "lr": 0.5}).lr == 0.5
+CONFIG = TrainConfig.model_validate({"recipe": "published", "patience": 2, "guard": 3, "decays": 2})
 
 
 def test_the_counters_by_hand():

@@ -65,7 +65,7 @@ def test_a_run_that_dies_goes_on_as_if_it_had_not(tmp_path, reference, saved, di
 
 def test_sgd_with_the_plateau_goes_on_as_well(tmp_path):
     settings = {
-        "train.optimiser": "sgd",
+        "train.recipe": "published",
         "train.lr": 4.0,
         "train.patience": 1,
         "train.guard": 0,
@@ -75,7 +75,7 @@ def test_sgd_with_the_plateau_goes_on_as_well(tmp_path):
     whole = uninterrupted(tmp_path / "whole", **settings)
     summary = json.loads((whole / "summary.json").read_text())
     assert summary["ended"] == "the learning rate was halved 3 times"
-    assert summary["selected"]["step"] < summary["steps"] < 300
+    assert summary["selected"]["step"] <= summary["steps"] < 300
     with opened(config(**settings), tmp_path / "cut") as trainer:
         while trainer.plateau.decays < 2:
             trainer.advance()
@@ -133,10 +133,51 @@ def test_a_finished_run_is_left_alone_and_can_be_extended(tmp_path):
     before = weights(path)
     assert aecore.resume(path).summary["steps"] == 25
     assert weights(path) == before
+
+
+def test_a_level_schedule_is_extended_as_if_it_had_been_longer(tmp_path):
+    level = {"train.schedule": "constant", "train.warmup_steps": 0}
+    path = uninterrupted(tmp_path / "run", **level)
     extended = aecore.resume(path, max_steps=40)
     assert extended.summary["steps"] == 40
-    whole = uninterrupted(tmp_path / "whole", **{"train.max_steps": 40})
+    whole = uninterrupted(tmp_path / "whole", **level, **{"train.max_steps": 40})
     assert weights(path) == weights(whole)
+
+
+def rates(path):
+    return [row["lr"] for row in rows(path) if row.get("span") == "window"]
+
+
+def test_a_schedule_that_has_ended_begins_again_over_the_steps_that_are_added(tmp_path):
+    falling = {"train.schedule": "linear", "train.hold": 0.0, "train.warmup_steps": 0, "train.log_every": 1, "train.lr": 0.01}
+    path = uninterrupted(tmp_path / "run", **falling)
+    aecore.resume(path, max_steps=35)
+    expected = [0.01 * (1 - step / length) for length in (25, 10) for step in range(length)]
+    assert rates(path) == pytest.approx(expected)
+
+
+def test_an_extended_schedule_goes_on_through_a_kill(tmp_path):
+    whole, cut = uninterrupted(tmp_path / "whole"), uninterrupted(tmp_path / "cut")
+    aecore.resume(whole, max_steps=37)
+    with reopened(cut, max_steps=37) as trainer:
+        for _ in range(6):
+            trainer.advance()
+        trainer.checkpoint()
+        trainer.advance()
+    aecore.resume(cut)
+    assert weights(cut) == weights(whole)
+    assert rows(cut) == rows(whole)
+
+
+def test_a_schedule_that_has_not_ended_is_stretched(tmp_path):
+    falling = {"train.schedule": "linear", "train.hold": 0.0, "train.warmup_steps": 0, "train.log_every": 1, "train.lr": 0.01}
+    path = tmp_path / "run"
+    with opened(config(**falling), path) as trainer:
+        while trainer.state.step < 10:
+            trainer.advance()
+        trainer.checkpoint()
+    aecore.resume(path, max_steps=40)
+    assert rates(path) == pytest.approx([0.01 * (1 - s / 25) for s in range(10)] + [0.01 * (1 - s / 40) for s in range(10, 40)])
 
 
 def test_an_end_before_the_present_is_refused(tmp_path):

@@ -1,6 +1,7 @@
 """The collapse alarm: what the decoder gains from z, when the alarm is raised, what it suggests."""
 
 import json
+import math
 
 import pytest
 import torch
@@ -13,7 +14,16 @@ from aecore.data.splits import Split
 from aecore.streams import Streams, stream
 from aecore.training.progress import Silent
 from aecore.training.trainer import Trainer
-from aecore.training.watch import announce, collapse_signs, gain_from_z, remedies
+from aecore.training.watch import (
+    announce,
+    collapse_signs,
+    described,
+    gain_from_z,
+    idle_signs,
+    information_in_z,
+    remedies,
+    signs_of,
+)
 
 SOUND = {"nll_elbo": 20.0, "kl": 3.0, "au": 4, "gain": 2.5}
 
@@ -110,10 +120,10 @@ class Listening(Silent):
 
 
 def test_the_alarm_is_raised_where_a_collapse_begins():
-    heard, model, collapsed = Listening(), build(), False
+    heard, model, alarms = Listening(), build(), []
     for figures in (SOUND, {**SOUND, "au": 0}, {**SOUND, "au": 0}, SOUND, {**SOUND, "kl": 0.0}):
-        collapsed = announce(heard, model, figures, collapsed)
-    assert collapsed
+        alarms = announce(heard, model, figures, alarms)
+    assert alarms == ["collapsed"]
     assert [text.splitlines()[1].strip()[:10] for text in heard.alarms] == ["no unit is", "the KL is "]
     assert heard.notes == ["the posterior is no longer collapsed"]
 
@@ -151,7 +161,7 @@ def test_a_run_writes_the_gain_and_remembers_the_alarm(corpus, tmp_path):
     assert len(heard.alarms) == 1
     again = Trainer(build(), corpus, trainer.config, trainer.folder, heard)
     again.restore()
-    assert again.state.collapsed
+    assert again.state.alarms == ["collapsed"]
 
 
 def test_looking_disturbs_no_generator(corpus):
@@ -159,3 +169,76 @@ def test_looking_disturbs_no_generator(corpus):
     first = gain_from_z(with_large_weights(build()), corpus.valid, Streams(3), 4)
     assert torch.equal(torch.get_rng_state(), before)
     assert gain_from_z(with_large_weights(build()), corpus.valid, Streams(3), 4) == first
+
+
+# Nats of code that say nothing
+
+
+@pytest.mark.parametrize(
+    ("figures", "idle"),
+    [
+        ({"kl": 15.5, "mi_256": 2.6}, True),  # of 15.5 nats 2.6 tell 256 sentences apart, of 5.5 that could
+        ({"kl": 15.5, "mi_256": 3.0}, False),
+        ({"kl": 4.0, "mi_256": 1.9}, True),
+        ({"kl": 4.0, "mi_256": 2.1}, False),
+        ({"kl": 0.5, "mi_256": 0.0}, False),  # next to nothing is paid: that is for the other alarm
+        ({"kl": 15.5, "mi_256": None}, False),
+        ({"kl": 15.5, "mi": 2.9, "sentences": 500}, True),
+        ({"kl": 15.5, "mi": 3.2, "sentences": 500}, False),
+        ({"kl": 15.5, "mi_256": 1.0, "sentences": 7}, False),  # seven sentences cannot be told apart by more than log 7
+        ({"kl": 15.5, "mi_256": 1.0, "nll_elbo": None}, False),  # a penalty is no divergence
+    ],
+)
+def test_a_kl_far_above_the_mutual_information_is_idle(figures, idle):
+    assert bool(idle_signs({"nll_elbo": 20.0, **figures})) is idle
+
+
+def test_a_collapse_is_not_called_idle_too():
+    assert list(signs_of({**SOUND, "au": 0, "mi_256": 0.0})) == ["collapsed"]
+    assert list(signs_of({**SOUND, "mi_256": 0.1})) == ["idle"]
+
+
+def test_the_alarm_says_how_much_and_what_to_try():
+    text = described("idle", idle_signs({**SOUND, "kl": 15.5, "mi_256": 2.6}), build().composition)
+    assert text.splitlines()[:2] == [
+        "most of the KL says nothing of the sentence",
+        "  of 15.50 nats of KL, 2.60 tell sentences apart (mutual information, of at most 5.55)",
+    ]
+    assert "--plugin ae_pretrain" in text
+    pretrained = compose([Catalogue.discover().part("ae_pretrain")], Catalogue.discover().defaults)
+    assert "--plugin ae_pretrain" not in described("idle", ["x"], pretrained)
+
+
+class Far(Plugin):
+    """Posteriors that no two sentences share."""
+
+    declares = {"provides": {"posterior": "gaussian"}}
+
+    @hookimpl
+    def posterior_sample(self, features, n_samples):
+        mean = 1e4 * features[:, :3]
+        normal = torch.distributions.Independent(torch.distributions.Normal(mean, torch.ones_like(mean)), 1)
+        return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
+
+
+def test_the_information_of_posteriors_that_do_not_overlap_is_their_number(corpus):
+    split = Split.of("valid", ["a b c", "d e f g", "g", "b b"], corpus.vocabulary)
+    found = information_in_z(with_large_weights(build(Far)), split, Streams(0), 3)
+    assert found == pytest.approx(math.log(4), abs=1e-4)
+
+
+def test_posteriors_that_are_all_the_same_tell_nothing(corpus):
+    model = build()
+    torch.nn.init.zeros_(model.plugin("vae").head.weight)
+    assert information_in_z(model, corpus.valid, Streams(0), 4) == pytest.approx(0, abs=1e-6)
+
+
+def test_the_information_does_not_need_a_gaussian(corpus):
+    class Other(Far):
+        declares = {"provides": {"posterior": "density"}}
+
+    one, other = (with_large_weights(build(cls)) for cls in (Far, Other))
+    ceiling = math.log(len(corpus.valid))
+    for model in (one, other):
+        found = information_in_z(model, corpus.valid, Streams(0), 1)
+        assert 0.5 * ceiling < found <= ceiling + 1e-4

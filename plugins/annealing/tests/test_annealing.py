@@ -41,12 +41,21 @@ def test_logistic_is_monotone():
 
 def test_a_warm_up_longer_than_the_run_is_warned_of_once():
     with pytest.warns(UserWarning, match=r"training ends at 50% of the warm-up, so beta will not reach 1"):
-        beta(1, total_steps=500)
+        beta(1, warmup_epochs=10.0, total_steps=500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        beta(0, total_steps=500)
-        beta(2, total_steps=500)
-        beta(1, total_steps=1000)
+        beta(0, warmup_epochs=10.0, total_steps=500)
+        beta(2, warmup_epochs=10.0, total_steps=500)
+        beta(1, warmup_epochs=10.0, total_steps=1000)
+
+
+def test_the_warm_up_is_half_of_a_short_run_and_ten_epochs_of_a_long_one():
+    assert beta(125, total_steps=500) == pytest.approx(0.5)
+    assert beta(250, total_steps=500) == 1.0
+    assert beta(500, total_steps=50_000) == pytest.approx(0.5)  # ten epochs of a hundred steps
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        beta(1, total_steps=50)
 
 
 @pytest.mark.parametrize("settings", [{"start": 1.5}, {"warmup_epochs": 0.0}, {"warmup_steps": 0}, {"shape": "cosine"}])

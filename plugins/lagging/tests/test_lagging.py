@@ -159,6 +159,7 @@ def opened_run(path, *plugins, **settings):
 def test_the_inner_steps_are_gradient_steps_of_the_encoder(tmp_path):
     """Three inner steps by hand: plain gradients, the clip, beta of the step before; then a joint step of the decoder alone."""
     settings = {"lagging.inner_steps": 3, "betavae.beta": 0.3, "model.dropout_in": 0.2, "train.clip": 0.05}
+    settings |= {"model.initialisation": "published"}
     with (
         opened_run(tmp_path / "run", "betavae", **settings) as trainer,
         opened_run(tmp_path / "twin", "betavae", **settings) as twin,

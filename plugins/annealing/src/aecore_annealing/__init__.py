@@ -17,6 +17,9 @@ from pydantic import Field
 
 from aecore import Plugin, PluginConfig, hookimpl
 
+#: The published warm-up, epochs, and the share of a shorter run that takes its place.
+EPOCHS, SHARE = 10.0, 0.5
+
 
 class Annealing(Plugin):
     """beta = start + (1 - start) u (linear) or 1 / (1 + exp(5 - 10 u)) (logistic), and 1 from u = 1, the end of the warm-up."""
@@ -26,7 +29,9 @@ class Annealing(Plugin):
 
         shape: Literal["linear", "logistic"] = Field("linear", description="how the weight rises")
         start: float = Field(0.0, ge=0, le=1, description="the weight at the first step (linear only), dimensionless")
-        warmup_epochs: float = Field(10.0, gt=0, description="length of the warm-up, epochs")
+        warmup_epochs: float | None = Field(
+            None, gt=0, description="length of the warm-up, epochs; 10, or half of a run of fewer than 20, unless set"
+        )
         warmup_steps: int | None = Field(None, gt=0, description="length of the warm-up, steps; replaces warmup_epochs")
 
     config: Config
@@ -34,8 +39,13 @@ class Annealing(Plugin):
     @hookimpl
     def beta_schedule(self, index: int, epoch: float, total_steps: int) -> float:
         """The weight after ``index`` steps; a warm-up that the run is too short for is warned of."""
-        steps = self.config.warmup_steps
-        progress = epoch / self.config.warmup_epochs if steps is None else index / steps
+        steps, epochs = self.config.warmup_steps, self.config.warmup_epochs
+        if steps is not None:
+            progress = index / steps
+        elif epochs is not None:
+            progress = epoch / epochs
+        else:
+            progress = max(epoch / EPOCHS, index / (SHARE * total_steps))
         reached = progress * total_steps / max(index, 1)
         if index == 1 and reached < 0.99:
             warnings.warn(

@@ -28,7 +28,7 @@ class ControlVAE(Plugin):
 
         target_kl: float = Field(3.0, gt=0, description="set point of the raw KL, nats per sentence")
         kp: float = Field(0.01, ge=0, description="proportional gain, dimensionless")
-        ki: float = Field(1e-4, ge=0, description="integral gain, per nat and step")
+        ki: float = Field(1e-3, ge=0, description="integral gain, per nat and step; 1e-4 is the paper's, for longer runs")
         beta_min: float = Field(0.0, ge=0, description="smallest beta")
         beta_max: float = Field(1.0, gt=0, description="largest beta")
 

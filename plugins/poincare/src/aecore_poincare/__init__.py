@@ -24,8 +24,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aecore import Plugin, PluginConfig, PosteriorSample, Role, Sizes, hookimpl
-from aecore.autoencoder import init_uniform
+from aecore import Plugin, PluginConfig, PosteriorSample, Role, Sizes, hookimpl, initialise
 from aecore.errors import ConfigError
 from aecore.geometry import Ball, WrappedNormal
 from aecore_poincare.gyroplanes import Gyroplanes
@@ -65,7 +64,7 @@ class Poincare(Plugin):
         self.space = self.ball
         self._check_reach(sizes.latent)
         self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
-        init_uniform(self)
+        initialise(self)
         if self.config.decoder == "gyroplane":
             self.planes = Gyroplanes(self.ball, sizes.latent, self.config.width or sizes.latent)
 

@@ -21,6 +21,9 @@ from torch import Tensor
 from aecore import Plugin, PluginConfig, Session, Sizes, Stage, Step, hookimpl
 from aecore_pretrain_fb.loading import load_roles
 
+#: The longest stage unless one is asked for, epochs, and its share of a shorter run.
+EPOCHS, SHARE = 20.0, 1 / 3
+
 
 class Pretraining(Plugin):
     """Before the joint phase: min E_q[-log p(x | z)] over encoder and decoder, then a freshly drawn decoder."""
@@ -28,7 +31,9 @@ class Pretraining(Plugin):
     class Config(PluginConfig):
         """Settings of the pretraining."""
 
-        epochs: float = Field(20.0, gt=0, description="length of the stage, epochs, at most")
+        epochs: float | None = Field(
+            None, gt=0, description="length of the stage, epochs, at most; a third of the joint epochs, 20 at most, unless set"
+        )
         steps: int | None = Field(None, ge=1, description="length of the stage, steps; replaces epochs")
         lr: float | None = Field(None, gt=0, description="learning rate of the stage; that of the run unless set")
         patience: int | None = Field(
@@ -59,7 +64,8 @@ class Pretraining(Plugin):
             load_roles(Path(c.autoencoder), self.model, session.corpus.vocabulary, *roles)
             self._finish(session)
             return []
-        length = {"epochs": c.epochs} if c.steps is None else {"steps": c.steps}
+        planned = min(EPOCHS, SHARE * session.total_steps / session.steps_per_epoch) if c.epochs is None else c.epochs
+        length = {"epochs": planned} if c.steps is None else {"steps": c.steps}
         until = None if c.patience is None else self._stalled
         return [Stage("autoencoder", self._loss, lr=c.lr, until=until, done=self._finish, **length)]
 

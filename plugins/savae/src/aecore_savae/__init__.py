@@ -22,8 +22,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from aecore import Batch, Plugin, PluginConfig, PosteriorSample, Role, Sizes, Step, hookimpl, second_order
-from aecore.autoencoder import init_uniform
+from aecore import Batch, Plugin, PluginConfig, PosteriorSample, Role, Sizes, Step, hookimpl, initialise, second_order
 
 #: Noises that the sentences share in evaluation.
 NOISES = 1024
@@ -45,14 +44,13 @@ class SaVae(Plugin):
         clip: float = Field(28.0, gt=0, description="largest norm of a sentence's gradient in (mu, log sigma^2)")
 
     config: Config
-    batched_posterior = True
     roles: ClassVar[dict[str, Role]] = {"head": "encoder"}
     noise: Tensor
 
     def __init__(self, config: PluginConfig, sizes: Sizes) -> None:
         super().__init__(config, sizes)
         self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
-        init_uniform(self)
+        initialise(self)
         self.register_buffer("noise", torch.randn(NOISES, sizes.latent))
 
     @hookimpl

@@ -23,8 +23,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aecore import Manifest, Plugin, PluginConfig, PosteriorSample, Role, Sizes, Step, hookimpl
-from aecore.autoencoder import init_uniform
+from aecore import Manifest, Plugin, PluginConfig, PosteriorSample, Role, Sizes, Step, hookimpl, initialise
 from aecore.errors import ConfigError
 from aecore.geometry import Sphere
 from aecore_vmf.bessel import divergence, log_area, log_normaliser
@@ -63,7 +62,10 @@ class VMF(Plugin):
         self.direction = nn.Linear(sizes.hidden, sizes.latent, bias=False)
         if self.config.learned:
             self.spread = nn.Linear(sizes.hidden, 1)
-        init_uniform(self)
+        initialise(self)
+        if self.config.learned:  # whatever the recipe, kappa starts at its setting
+            for parameter in self.spread.parameters():
+                nn.init.uniform_(parameter, -0.01, 0.01)
         kappa = torch.tensor(self.config.kappa, dtype=torch.float64)
         for name, value in (("log_c", log_normaliser(kappa, sizes.latent)), ("divergence", divergence(kappa, sizes.latent))):
             self.register_buffer(name, value, persistent=False)  # follows from the settings
