@@ -22,9 +22,9 @@ MEANING = {
     "prior": "the prior",
     "kl": "the divergence",
     "kl_estimator": "the estimator of the divergence",
-    "moves": "what the divergence moves",
-    "trains": "what the objective trains",
-    "latent": "the latent space",
+    "kl_gradient": "the gradient of the KL term",
+    "objective_gradient": "the gradient of the objective",
+    "geometry": "the latent space",
 }
 
 
@@ -114,8 +114,8 @@ def _refine_defaults(manifest: Manifest, named: Iterable[Part]) -> Manifest:
     }
     if "kl_term" not in taken and not _factorised(named):
         provides |= {"kl": "sentence", "kl_estimator": "monte-carlo"}
-    if "latent" in given:
-        provides.pop("latent", None)
+    if "geometry" in given:
+        provides.pop("geometry", None)
     requires = Capabilities() if "kl_term" in taken else manifest.requires
     return manifest.model_copy(update={"provides": Capabilities.model_validate(provides), "requires": requires})
 
@@ -152,9 +152,9 @@ def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
 
 def _two_spaces(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None:
     taken = {hook for part in named for hook in part.owns()}
-    needed = any(hook not in taken for hook in GIVEN_BY["latent"])
+    needed = any(hook not in taken for hook in GIVEN_BY["geometry"])
     parts = [*named, defaults] if needed else named
-    spaces = [(part.name, part.manifest.provides.latent) for part in parts if part.manifest.provides.latent]
+    spaces = [(part.name, part.manifest.provides.geometry) for part in parts if part.manifest.provides.geometry]
     for (one, its), (other, theirs) in combinations(spaces, 2):
         if its != theirs:
             return (f"'{one}' and '{other}' do not share a latent space", f"{one}: {its}", f"{other}: {theirs}")
@@ -169,7 +169,7 @@ def _unmet(composition: Composition) -> tuple[str, ...] | None:
                 giver = _giver(composition, word)
                 return (
                     f"'{part.name}' does not compose with '{giver}'",
-                    f"{part.name} needs: {MEANING[word]} to be {_shown(word, least)}",
+                    f"{part.name} needs: {MEANING[word]} {_due(word, least)}",
                     f"{giver} gives: {_shown(word, level, exact=True)}",
                 )
     return None
@@ -205,6 +205,11 @@ def reaches(word: str, level: Level | None, least: Level) -> bool:
     if word in LEVELS:
         return LEVELS[word].index(str(level)) >= LEVELS[word].index(least)
     return level == least
+
+
+def _due(word: str, least: Level) -> str:
+    """What a level has to be, for the sentence that refuses."""
+    return f"to reach the {_shown(word, least)}" if isinstance(least, frozenset) else f"to be {_shown(word, least)}"
 
 
 def _shown(word: str, level: Level | None, exact: bool = False) -> str:

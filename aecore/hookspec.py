@@ -251,7 +251,7 @@ def objective(step: Step) -> Tensor:
     When: once per joint step, and once per evaluation batch, there at the last joint step's beta: it selects the weights.
 
     Args:
-        step: rec (B, K), charged_kl (B, G'), beta.
+        step: rec (B, K), kl_loss (B, G'), beta.
 
     Returns:
         (B,), nats per sentence. The core averages over sentences.

@@ -13,14 +13,14 @@ from aecore.errors import AecoreError, closest
 from aecore.hookspec import API, HOOKS
 
 Batching = Literal["bucketed", "mixed"]
-Moves = Literal["encoder", "prior"]
-Trains = Literal["encoder", "decoder"]
+KlGradient = Literal["encoder", "prior"]
+ObjectiveGradient = Literal["encoder", "decoder"]
 
 #: Capabilities with an order, lowest level first; ``requires`` names the least that will do.
 LEVELS: dict[str, tuple[str, ...]] = {
     "posterior": ("none", "point", "sampled", "density", "gaussian"),
     "prior": ("samples", "density", "standard"),
-    "kl": ("penalty", "divergence", "sentence", "dimension"),
+    "kl": ("penalty", "batch", "sentence", "dimension"),
 }
 #: A capability belongs to a hook: whoever owns one of these hooks gives it, and nobody else.
 GIVEN_BY: dict[str, tuple[str, ...]] = {
@@ -28,9 +28,9 @@ GIVEN_BY: dict[str, tuple[str, ...]] = {
     "prior": ("prior_logprob",),
     "kl": ("kl_term",),
     "kl_estimator": ("kl_term",),
-    "moves": ("kl_term",),
-    "trains": ("objective",),
-    "latent": ("posterior_sample", "prior_logprob"),
+    "kl_gradient": ("kl_term",),
+    "objective_gradient": ("objective",),
+    "geometry": ("posterior_sample", "prior_logprob"),
 }
 #: Hooks that make sense only together.
 TOGETHER: tuple[tuple[str, str], ...] = (("prior_logprob", "prior_sample"),)
@@ -77,11 +77,11 @@ class Capabilities(_Data):
 
     posterior: Literal["none", "point", "sampled", "density", "gaussian"] | None = None
     prior: Literal["samples", "density", "standard"] | None = None
-    kl: Literal["penalty", "divergence", "sentence", "dimension"] | None = None
+    kl: Literal["penalty", "batch", "sentence", "dimension"] | None = None
     kl_estimator: Literal["analytic", "monte-carlo", "dual", "constant"] | None = None
-    moves: frozenset[Moves] | None = None
-    trains: frozenset[Trains] | None = None
-    latent: Literal["euclidean", "sphere", "ball"] | None = None
+    kl_gradient: frozenset[KlGradient] | None = None
+    objective_gradient: frozenset[ObjectiveGradient] | None = None
+    geometry: Literal["euclidean", "sphere", "ball"] | None = None
 
     def stated(self) -> dict[str, str | frozenset[str]]:
         """The words that are said, in the order of the class."""
@@ -120,7 +120,7 @@ class Manifest(_Data):
             owns = any(hook in self.hooks for hook in hooks)
             if word in stated and not owns:
                 found.append(f"provides.{word} belongs to the owner of {' or '.join(hooks)}, which is not among its hooks")
-            if owns and word not in stated and word != "latent":
+            if owns and word not in stated and word != "geometry":
                 found.append(f"hooks names {hooks[0]}, so provides.{word} must say what it gives")
         for one, other in TOGETHER:
             if (one in self.hooks) != (other in self.hooks):

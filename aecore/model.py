@@ -232,12 +232,12 @@ def _copy(fresh: Iterable[tuple[str, nn.Parameter]], into: nn.Module) -> None:
 def _space(composition: Composition, plugins: Mapping[str, Plugin]) -> Space:
     """The latent space of whoever gives ``latent``; two that give one must agree in their settings too."""
     spaces: dict[str, Space] = {}
-    for name in {composition.owners[hook]: None for hook in GIVEN_BY["latent"]}:
-        word = next(part for part in composition.parts if part.name == name).manifest.provides.latent
+    for name in {composition.owners[hook]: None for hook in GIVEN_BY["geometry"]}:
+        word = next(part for part in composition.parts if part.name == name).manifest.provides.geometry
         space = plugins[name].space
         if word is not None and space.name != word:
             raise PluginError(
-                f"'{name}' provides latent = '{word}', but its `space` is {space}",
+                f"'{name}' provides geometry = '{word}', but its `space` is {space}",
                 f"due: self.space = ..., one of aecore.geometry, called '{word}'",
                 plugin=name,
             )

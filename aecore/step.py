@@ -91,7 +91,7 @@ class Step:
         return self.model.kl_term(self)
 
     @cached_property
-    def charged_kl(self) -> Tensor:
+    def kl_loss(self) -> Tensor:
         """(B, G'): what the objective charges: the raw divergence after ``kl_penalty`` in training."""
         return self.model.kl_penalty(self.kl, self) if self.training else self.kl
 
@@ -148,7 +148,7 @@ class DetachedStep:
             return self._step.prior_sample(n)
 
     def __getattr__(self, name: str) -> NoReturn:
-        if name in {"rec", "kl", "charged_kl", "beta", "log_prior", "sample", "condition"}:
+        if name in {"rec", "kl", "kl_loss", "beta", "log_prior", "sample", "condition"}:
             raise AecoreError(
                 f"critic_loss asked for step.{name}, which a critic does not see",
                 "offered: batch, index, features, z, code, prior_sample(n)",

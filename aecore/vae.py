@@ -78,7 +78,7 @@ class Vae(Plugin):
     @hookimpl
     def objective(self, step: Step) -> Tensor:
         """The mean of rec over K, plus beta times the sum of the charged divergence over its groups; (B,)."""
-        return step.rec.mean(1) + step.beta * step.charged_kl.sum(1)
+        return step.rec.mean(1) + step.beta * step.kl_loss.sum(1)
 
 
 def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ def test_controlvae_steers_the_raw_divergence(data, tmp_path):
     rows = [row for row in rows_of(run) if row.get("span") == "window"]
     assert len(rows) == 3
     for row in rows:
-        assert row["charged_kl"] == pytest.approx(6, rel=1e-6)  # all of it lies on the floor
+        assert row["kl_loss"] == pytest.approx(6, rel=1e-6)  # all of it lies on the floor
         assert row["kl"] < 1
         assert row["controlvae.error"] == pytest.approx(5 - row["kl"], rel=1e-6)
 

@@ -23,11 +23,11 @@ def made(name, hooks, requires=None, **provides):
 
 
 def schedule(name, **requires):
-    return made(name, ["beta_schedule"], {"moves": ["encoder"], **requires})
+    return made(name, ["beta_schedule"], {"kl_gradient": ["encoder"], **requires})
 
 
-def adversarial(name, moves=BOTH):
-    return made(name, ["kl_term", "critic_loss"], kl="penalty", kl_estimator="constant", moves=moves)
+def adversarial(name, kl_gradient=BOTH):
+    return made(name, ["kl_term", "critic_loss"], kl="penalty", kl_estimator="constant", kl_gradient=kl_gradient)
 
 
 #: The rows of the table in DESIGN.md, as far as its words exist.
@@ -37,66 +37,72 @@ PARTS = {
         schedule("betavae"),
         schedule("annealing"),
         schedule("cyclical"),
-        schedule("controlvae", kl="divergence"),
-        made("fb_dimension", ["kl_penalty"], {"kl": "dimension", "moves": ["encoder"]}),
-        made("fb_sentence", ["kl_penalty"], {"kl": "sentence", "moves": ["encoder"]}),
-        made("fb_batch", ["kl_penalty"], {"kl": "divergence", "moves": ["encoder"]}),
-        made("ae_pretrain", ["pre_train_init"], {"trains": ["encoder"]}),
-        made("dae", ["corrupt_input"], {"trains": ["encoder"]}),
-        made("lagging", ["before_step"], {"trains": ["encoder"], "posterior": "density"}),
-        made("savae", POSTERIOR, {"trains": ["encoder"], "kl": "sentence"}, posterior="gaussian", latent="euclidean"),
-        made("flowprior", PRIOR, {"posterior": "density", "moves": ["prior"], "latent": "euclidean"}, prior="density"),
-        made("mog_prior", PRIOR, {"moves": ["prior"], "latent": "euclidean"}, prior="density"),
-        made("vamp_prior", PRIOR, {"posterior": "density", "moves": ["prior"]}, prior="density"),
+        schedule("controlvae", kl="batch"),
+        made("fb_dimension", ["kl_penalty"], {"kl": "dimension", "kl_gradient": ["encoder"]}),
+        made("fb_sentence", ["kl_penalty"], {"kl": "sentence", "kl_gradient": ["encoder"]}),
+        made("fb_batch", ["kl_penalty"], {"kl": "batch", "kl_gradient": ["encoder"]}),
+        made("ae_pretrain", ["pre_train_init"], {"objective_gradient": ["encoder"]}),
+        made("dae", ["corrupt_input"], {"objective_gradient": ["encoder"]}),
+        made("lagging", ["before_step"], {"objective_gradient": ["encoder"], "posterior": "density"}),
+        made(
+            "savae",
+            POSTERIOR,
+            {"objective_gradient": ["encoder"], "kl": "sentence"},
+            posterior="gaussian",
+            geometry="euclidean",
+        ),
+        made("flowprior", PRIOR, {"posterior": "density", "kl_gradient": ["prior"], "geometry": "euclidean"}, prior="density"),
+        made("mog_prior", PRIOR, {"kl_gradient": ["prior"], "geometry": "euclidean"}, prior="density"),
+        made("vamp_prior", PRIOR, {"posterior": "density", "kl_gradient": ["prior"]}, prior="density"),
         made(
             "vmf",
             [*POSTERIOR, *PRIOR, "kl_term"],
             posterior="density",
             prior="density",
-            latent="sphere",
+            geometry="sphere",
             kl="sentence",
             kl_estimator="constant",
-            moves=[],
+            kl_gradient=[],
         ),
-        made("poincare", [*POSTERIOR, *PRIOR, "decoder_condition"], posterior="density", prior="density", latent="ball"),
+        made("poincare", [*POSTERIOR, *PRIOR, "decoder_condition"], posterior="density", prior="density", geometry="ball"),
         made(
             "ivae",
             [*POSTERIOR, "kl_term", "critic_loss"],
             posterior="sampled",
-            latent="euclidean",
-            kl="divergence",
+            geometry="euclidean",
+            kl="batch",
             kl_estimator="dual",
-            moves=BOTH,
+            kl_gradient=BOTH,
         ),
         made(
             "wae_mmd",
             ["kl_term"],
-            {"latent": "euclidean", "trains": ["encoder"]},
+            {"geometry": "euclidean", "objective_gradient": ["encoder"]},
             kl="penalty",
             kl_estimator="constant",
-            moves=BOTH,
+            kl_gradient=BOTH,
             batching="mixed",
         ),
-        made("wae_s", ["kl_term"], {"posterior": "gaussian"}, kl="penalty", kl_estimator="constant", moves=BOTH),
+        made("wae_s", ["kl_term"], {"posterior": "gaussian"}, kl="penalty", kl_estimator="constant", kl_gradient=BOTH),
         made(
             "wae_d",
             [*POSTERIOR, "kl_term"],
             posterior="point",
             kl="penalty",
             kl_estimator="constant",
-            moves=["encoder"],
+            kl_gradient=["encoder"],
             batching="mixed",
         ),
         adversarial("wgan"),
         adversarial("wae_gan", ["encoder"]),
-        made("ae", ["kl_term"], kl="penalty", kl_estimator="constant", moves=[]),
+        made("ae", ["kl_term"], kl="penalty", kl_estimator="constant", kl_gradient=[]),
         made(
             "lstm_lm",
             [*POSTERIOR, "kl_term", "decoder_condition"],
             posterior="none",
             kl="sentence",
             kl_estimator="constant",
-            moves=[],
+            kl_gradient=[],
         ),
     )
 }
@@ -142,25 +148,25 @@ WORKS = [
     ("controlvae", "savae", "flowprior", "fb_sentence", "ae_pretrain", "dae"),
 ]
 REFUSED = {
-    ("betavae", "vmf"): ("betavae", "vmf", "what the divergence moves to be encoder", "nothing"),
-    ("controlvae", "vmf"): ("controlvae", "vmf", "what the divergence moves to be encoder", "nothing"),
-    ("annealing", "ae"): ("annealing", "ae", "what the divergence moves to be encoder", "nothing"),
-    ("cyclical", "lstm_lm"): ("cyclical", "lstm_lm", "what the divergence moves to be encoder", "nothing"),
-    ("controlvae", "wae_mmd"): ("controlvae", "wae_mmd", "the divergence to be divergence or better", "penalty"),
-    ("controlvae", "wae_gan"): ("controlvae", "wae_gan", "the divergence to be divergence or better", "penalty"),
+    ("betavae", "vmf"): ("betavae", "vmf", "the gradient of the KL term to reach the encoder", "nothing"),
+    ("controlvae", "vmf"): ("controlvae", "vmf", "the gradient of the KL term to reach the encoder", "nothing"),
+    ("annealing", "ae"): ("annealing", "ae", "the gradient of the KL term to reach the encoder", "nothing"),
+    ("cyclical", "lstm_lm"): ("cyclical", "lstm_lm", "the gradient of the KL term to reach the encoder", "nothing"),
+    ("controlvae", "wae_mmd"): ("controlvae", "wae_mmd", "the divergence to be batch or better", "penalty"),
+    ("controlvae", "wae_gan"): ("controlvae", "wae_gan", "the divergence to be batch or better", "penalty"),
     ("fb_dimension", "flowprior"): ("fb_dimension", "flowprior", "the divergence to be dimension", "sentence"),
     ("fb_dimension", "mog_prior"): ("fb_dimension", "mog_prior", "the divergence to be dimension", "sentence"),
     ("fb_dimension", "poincare"): ("fb_dimension", "poincare", "the divergence to be dimension", "sentence"),
-    ("fb_dimension", "ivae"): ("fb_dimension", "ivae", "the divergence to be dimension", "divergence"),
-    ("fb_sentence", "ivae"): ("fb_sentence", "ivae", "the divergence to be sentence or better", "divergence"),
-    ("fb_batch", "wgan"): ("fb_batch", "wgan", "the divergence to be divergence or better", "penalty"),
-    ("fb_sentence", "vmf"): ("fb_sentence", "vmf", "what the divergence moves to be encoder", "nothing"),
+    ("fb_dimension", "ivae"): ("fb_dimension", "ivae", "the divergence to be dimension", "batch"),
+    ("fb_sentence", "ivae"): ("fb_sentence", "ivae", "the divergence to be sentence or better", "batch"),
+    ("fb_batch", "wgan"): ("fb_batch", "wgan", "the divergence to be batch or better", "penalty"),
+    ("fb_sentence", "vmf"): ("fb_sentence", "vmf", "the gradient of the KL term to reach the encoder", "nothing"),
     ("flowprior", "ivae"): ("flowprior", "ivae", "the posterior to be density or better", "sampled"),
     ("vamp_prior", "wae_d"): ("vamp_prior", "wae_d", "the posterior to be density or better", "point"),
     ("lagging", "ivae"): ("lagging", "ivae", "the posterior to be density or better", "sampled"),
-    ("mog_prior", "wae_gan"): ("mog_prior", "wae_gan", "what the divergence moves to be prior", "encoder"),
-    ("mog_prior", "ae"): ("mog_prior", "ae", "what the divergence moves to be prior", "nothing"),
-    ("mog_prior", "lstm_lm"): ("mog_prior", "lstm_lm", "what the divergence moves to be prior", "nothing"),
+    ("mog_prior", "wae_gan"): ("mog_prior", "wae_gan", "the gradient of the KL term to reach the prior", "encoder"),
+    ("mog_prior", "ae"): ("mog_prior", "ae", "the gradient of the KL term to reach the prior", "nothing"),
+    ("mog_prior", "lstm_lm"): ("mog_prior", "lstm_lm", "the gradient of the KL term to reach the prior", "nothing"),
     ("dae", "lstm_lm"): ("dae", "lstm_lm", "the posterior to be point or better", "none"),
     ("savae", "wae_s"): ("savae", "wae_s", "the divergence to be sentence or better", "penalty"),
     ("savae", "wgan"): ("savae", "wgan", "the divergence to be sentence or better", "penalty"),
@@ -219,8 +225,8 @@ def test_a_plugin_that_is_named_twice():
 
 
 def test_two_latent_spaces():
-    flat = made("flat", PRIOR, prior="density", latent="euclidean")
-    ball = made("curved", POSTERIOR, posterior="density", latent="ball")
+    flat = made("flat", PRIOR, prior="density", geometry="euclidean")
+    ball = made("curved", POSTERIOR, posterior="density", geometry="ball")
     with pytest.raises(CompositionError) as caught:
         compose([ball, flat], DEFAULTS)
     assert caught.value.what == "'curved' and 'flat' do not share a latent space"
@@ -229,10 +235,10 @@ def test_two_latent_spaces():
 
 def test_a_curved_posterior_needs_a_prior_of_its_own_space():
     """The default prior is a density in flat space: on a sphere it would be wrong without an error."""
-    bare = made("bare_sphere", POSTERIOR, posterior="density", latent="sphere")
+    bare = made("bare_sphere", POSTERIOR, posterior="density", geometry="sphere")
     with pytest.raises(CompositionError, match="'bare_sphere' and 'vae' do not share a latent space"):
         compose([bare], DEFAULTS)
-    assert composed("vmf").levels["latent"] == "sphere"
+    assert composed("vmf").levels["geometry"] == "sphere"
 
 
 def test_the_hints_are_true():
@@ -276,14 +282,14 @@ def test_the_levels_of_the_defaults():
         "prior": "standard",
         "kl": "dimension",
         "kl_estimator": "analytic",
-        "moves": frozenset({"encoder", "prior"}),
-        "trains": frozenset({"encoder", "decoder"}),
-        "latent": "euclidean",
+        "kl_gradient": frozenset({"encoder", "prior"}),
+        "objective_gradient": frozenset({"encoder", "decoder"}),
+        "geometry": "euclidean",
     }
 
 
 def test_the_defaults_cannot_price_an_implicit_posterior():
-    implicit = made("implicit", POSTERIOR, posterior="sampled", latent="euclidean")
+    implicit = made("implicit", POSTERIOR, posterior="sampled", geometry="euclidean")
     with pytest.raises(CompositionError) as caught:
         compose([implicit], DEFAULTS)
     assert str(caught.value) == (
@@ -295,7 +301,7 @@ def test_the_owner_of_a_hook_gives_its_level_and_the_rest_stay():
     levels = composed("ivae").levels
     assert (levels["posterior"], levels["kl"], levels["prior"], levels["kl_estimator"]) == (
         "sampled",
-        "divergence",
+        "batch",
         "standard",
         "dual",
     )
@@ -338,9 +344,9 @@ def test_labels():
 def test_levels_are_ordered(word):
     """A requirement is met by its own level and by every higher one, and by no lower one."""
     hooks = {"posterior": POSTERIOR, "prior": PRIOR, "kl": ["kl_term"]}[word]
-    said = {"kl_estimator": "dual", "moves": BOTH} if word == "kl" else {}
+    said = {"kl_estimator": "dual", "kl_gradient": BOTH} if word == "kl" else {}
     # somebody else prices the divergence, so that the defaults ask nothing of posterior and prior
-    price = made("price", ["kl_term"], {"posterior": "none"}, kl="penalty", kl_estimator="constant", moves=[])
+    price = made("price", ["kl_term"], {"posterior": "none"}, kl="penalty", kl_estimator="constant", kl_gradient=[])
     for least, level in itertools.product(LEVELS[word], repeat=2):
         asks = made("asks", ["extra_loss"], {"posterior": "none", word: least})
         gives = made("gives", hooks, {"posterior": "none"}, **{word: level}, **said)

@@ -14,8 +14,8 @@ from aecore.plugin import CriticConfig, Plugin
 from aecore.posterior import PosteriorSample
 from aecore.training.stages import Stage
 
-DENSITY = {"posterior": "density", "latent": "euclidean"}
-PENALTY = {"kl": "penalty", "kl_estimator": "constant", "moves": ["encoder"]}
+DENSITY = {"posterior": "density", "geometry": "euclidean"}
+PENALTY = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}
 B = 4
 
 
@@ -111,14 +111,14 @@ VALUES = {
     "objective averaged": (
         "objective",
         lambda self, step: step.rec.mean(),
-        {"trains": ["encoder"]},
+        {"objective_gradient": ["encoder"]},
         "returned a value of shape () from objective; (4,) was due",
         LATENT,
     ),
     "objective with K": (
         "objective",
         lambda self, step: step.rec,
-        {"trains": ["encoder"]},
+        {"objective_gradient": ["encoder"]},
         "returned a value of shape (4, 1) from objective; (4,) was due",
         ["likely: a sum over the last 1 axes is missing"],
     ),
@@ -361,7 +361,7 @@ def test_a_critic_loss_that_would_train_nothing():
         build(Empty)
 
 
-@pytest.mark.parametrize("asks", ["rec", "kl", "charged_kl", "beta", "log_prior", "sample", "condition"])
+@pytest.mark.parametrize("asks", ["rec", "kl", "kl_loss", "beta", "log_prior", "sample", "condition"])
 def test_a_critic_that_asks_for_what_it_must_not_see(corpus, asks):
     joint = Joint(build(Critic), corpus)
     joint.model.plugin("critic").asks = asks
@@ -504,7 +504,7 @@ class Ugly(Plugin):
 NOT_FINITE = {
     "extra_loss": (diverging("extra_loss", lambda self, step: nan_like(step)), "extra_loss", "'broken' (extra_loss)"),
     "kl": (diverging("kl_term", lambda self, step: nan_like(step)[:, None], **PENALTY), "kl", "'broken' (kl_term)"),
-    "charged_kl": (diverging("kl_penalty", lambda self, kl, step: kl / 0.0), "charged_kl", "'broken' (kl_penalty)"),
+    "kl_loss": (diverging("kl_penalty", lambda self, kl, step: kl / 0.0), "kl_loss", "'broken' (kl_penalty)"),
     "beta": (diverging("beta_schedule", lambda self, kl: float("inf")), "beta", "'broken' (beta_schedule)"),
     "z": (
         diverging(
@@ -543,7 +543,7 @@ def test_a_step_that_is_not_finite_is_not_applied(corpus, case):
 
 
 def test_an_objective_that_is_not_finite_is_named(corpus):
-    cls = diverging("objective", lambda self, step: step.rec.mean(1) * float("nan"), trains=["encoder"])
+    cls = diverging("objective", lambda self, step: step.rec.mean(1) * float("nan"), objective_gradient=["encoder"])
     with pytest.raises(DivergedError) as caught:
         Joint(build(cls), corpus).step(some_batch(B))
     assert "the objective is not finite" in str(caught.value)

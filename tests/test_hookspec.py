@@ -52,10 +52,10 @@ def examples():
 
 #: What the manifests of the examples would have to say of the owner hooks.
 PROVIDES = {
-    "posterior_sample": {"posterior": "density", "latent": "euclidean"},
-    "prior_logprob": {"prior": "density", "latent": "euclidean"},
-    "kl_term": {"kl": "penalty", "kl_estimator": "constant", "moves": ["encoder"]},
-    "objective": {"trains": ["encoder", "decoder"]},
+    "posterior_sample": {"posterior": "density", "geometry": "euclidean"},
+    "prior_logprob": {"prior": "density", "geometry": "euclidean"},
+    "kl_term": {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]},
+    "objective": {"objective_gradient": ["encoder", "decoder"]},
 }
 
 
@@ -139,9 +139,9 @@ class Everything(Plugin):
             "prior": "density",
             "kl": "sentence",
             "kl_estimator": "monte-carlo",
-            "moves": ["encoder", "prior"],
-            "trains": ["encoder", "decoder"],
-            "latent": "euclidean",
+            "kl_gradient": ["encoder", "prior"],
+            "objective_gradient": ["encoder", "decoder"],
+            "geometry": "euclidean",
         }
     }
     roles = {"head": "encoder", "net": "critic"}
@@ -212,7 +212,7 @@ class Everything(Plugin):
     @hookimpl
     def objective(self, step):
         called("objective", step=step)
-        return step.rec.mean(1) + step.beta * step.charged_kl.sum(1)
+        return step.rec.mean(1) + step.beta * step.kl_loss.sum(1)
 
     @hookimpl
     def extra_loss(self, step):

@@ -6,7 +6,7 @@ from aecore.hookspec import HOOKS
 from aecore.manifest import GIVEN_BY, LEVELS, Capabilities, ManifestError, parse_manifest, read_manifest
 
 PLAIN = {"summary": "s", "api": ">=1,<2", "hooks": ["beta_schedule"]}
-KL = {"kl": "penalty", "kl_estimator": "constant", "moves": []}
+KL = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}
 
 
 def problems(table):
@@ -35,7 +35,7 @@ def test_a_plain_manifest():
         ({"batching": "random"}, "batching = 'random': input should be 'bucketed' or 'mixed'"),
         ({"requires": {"prior": "x"}}, "requires.prior = 'x': input should be 'samples', 'density' or 'standard'"),
         ({"requires": {"kll": "sentence"}}, "requires.kll = 'sentence': extra inputs are not permitted"),
-        ({"provides": {"moves": ["critic"]}}, "provides.moves.0 = 'critic': input should be 'encoder' or 'prior'"),
+        ({"provides": {"kl_gradient": ["critic"]}}, "provides.kl_gradient.0 = 'critic': input should be 'encoder' or 'prior'"),
         ({"paper": {"title": "t", "venue": "v"}}, "paper.year: field required"),
     ],
 )  # fmt: skip
@@ -59,7 +59,9 @@ def test_a_table_that_is_none():
 
 @pytest.mark.parametrize("word", GIVEN_BY)
 def test_a_capability_belongs_to_the_owner_of_its_hook(word):
-    value = {"moves": ["encoder"], "trains": ["encoder"], "latent": "ball", "kl_estimator": "dual"}.get(word)
+    value = {"kl_gradient": ["encoder"], "objective_gradient": ["encoder"], "geometry": "ball", "kl_estimator": "dual"}.get(
+        word
+    )
     error = problems({**PLAIN, "provides": {word: value or LEVELS[word][0]}})
     owners = " or ".join(GIVEN_BY[word])
     assert error.what == "the manifest of 'x' contradicts itself"
@@ -70,8 +72,12 @@ def test_a_capability_belongs_to_the_owner_of_its_hook(word):
     ("hooks", "provides", "line"),
     [
         (["posterior_sample"], {}, "hooks names posterior_sample, so provides.posterior must say what it gives"),
-        (["objective"], {}, "hooks names objective, so provides.trains must say what it gives"),
-        (["kl_term"], {"kl": "penalty", "moves": []}, "hooks names kl_term, so provides.kl_estimator must say what it gives"),
+        (["objective"], {}, "hooks names objective, so provides.objective_gradient must say what it gives"),
+        (
+            ["kl_term"],
+            {"kl": "penalty", "kl_gradient": []},
+            "hooks names kl_term, so provides.kl_estimator must say what it gives",
+        ),
         (["prior_logprob"], {"prior": "density"}, "prior_logprob and prior_sample are owned together"),
         (["prior_sample"], {}, "prior_logprob and prior_sample are owned together"),
         (["kl_term", "kl_term"], KL, "hooks names kl_term more than once"),
@@ -92,7 +98,7 @@ def test_which_cores_a_plugin_fits(api, fits):
 
 
 def test_an_empty_set_is_said_and_none_is_not():
-    assert Capabilities(moves=frozenset()).stated() == {"moves": frozenset()}
+    assert Capabilities(kl_gradient=frozenset()).stated() == {"kl_gradient": frozenset()}
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_shapes_on_the_way(sentences, samples):
     assert step.sample.log_prob.shape == step.log_prior.shape == step.rec.shape == (sentences, samples)
     assert step.code.shape == (sentences, D)
     assert step.condition.shape == (sentences, samples, D)
-    assert step.kl.shape == step.charged_kl.shape == (sentences, D)
+    assert step.kl.shape == step.kl_loss.shape == (sentences, D)
     assert step.beta.shape == ()
     assert model.objective(step).shape == (sentences,)
     assert step.prior_sample().shape == (sentences, D)
@@ -319,7 +319,7 @@ def test_named_parameters_have_the_names_of_the_state_dict():
 
 def test_nothing_is_built_for_a_hook_that_somebody_else_owns():
     class Own(Plugin):
-        declares = {"provides": {"posterior": "gaussian", "latent": "euclidean"}}
+        declares = {"provides": {"posterior": "gaussian", "geometry": "euclidean"}}
 
         @hookimpl
         def posterior_sample(self, features, n_samples):
@@ -555,9 +555,9 @@ class Counts(Plugin):
 
     @hookimpl
     def extra_loss(self, step):
-        for name in ("features", "sample", "code", "condition", "rec", "log_prior", "kl", "charged_kl", "beta"):
+        for name in ("features", "sample", "code", "condition", "rec", "log_prior", "kl", "kl_loss", "beta"):
             assert getattr(step, name) is getattr(step, name)
-        return 0 * step.beta * step.charged_kl.sum(1)
+        return 0 * step.beta * step.kl_loss.sum(1)
 
 
 def test_each_thing_is_computed_once_in_a_joint_step(corpus):
@@ -567,13 +567,13 @@ def test_each_thing_is_computed_once_in_a_joint_step(corpus):
     values = joint.step(some_batch(B))
     assert counts.counts == {"condition": 1, "corrupt": 1, "penalty": 1, "beta": 1}
     assert counts.seen.item() == pytest.approx(values["kl"].item(), rel=1e-6)
-    assert values["charged_kl"].item() == pytest.approx(values["kl"].item() + D, rel=1e-6)
+    assert values["kl_loss"].item() == pytest.approx(values["kl"].item() + D, rel=1e-6)
     assert values["beta"].item() == joint.model.beta.item() == 0.25
 
 
 def test_nothing_is_computed_that_nobody_asks_for(corpus):
     class RecOnly(Plugin):
-        declares = {"provides": {"trains": ["encoder", "decoder"]}}
+        declares = {"provides": {"objective_gradient": ["encoder", "decoder"]}}
 
         @hookimpl
         def objective(self, step):
@@ -591,7 +591,7 @@ def test_outside_training_beta_is_one_and_neither_corruption_nor_penalty_applies
     model.plugin("counts").counts.clear()
     step = Step(model, some_batch(B))
     assert step.beta.item() == 1
-    assert step.charged_kl is step.kl
+    assert step.kl_loss is step.kl
     assert step.rec is not None
     assert model.plugin("counts").counts == {"condition": 1}
 
@@ -701,7 +701,7 @@ def test_a_reset_is_a_matter_of_its_stream():
 class Curved(Plugin):
     """A code on a ball, whose curvature is a setting."""
 
-    declares = {"provides": {"posterior": "density", "latent": "ball"}}
+    declares = {"provides": {"posterior": "density", "geometry": "ball"}}
 
     class Config(PluginConfig):
         c: float = 2.0
@@ -718,7 +718,7 @@ class Curved(Plugin):
 
 
 class CurvedPrior(Plugin):
-    declares = {"provides": {"prior": "density", "latent": "ball"}}
+    declares = {"provides": {"prior": "density", "geometry": "ball"}}
     space = Ball(1.0)
 
     @hookimpl
@@ -745,5 +745,5 @@ def test_a_space_that_is_not_the_declared_one():
         def __init__(self, config, sizes):
             Plugin.__init__(self, config, sizes)
 
-    with pytest.raises(PluginError, match=r"'flat' provides latent = 'ball', but its `space` is Euclidean\(\)"):
+    with pytest.raises(PluginError, match=r"'flat' provides geometry = 'ball', but its `space` is Euclidean\(\)"):
         build(Flat, CurvedPrior)

@@ -17,7 +17,7 @@ class Moving(Plugin):
 
     roles = {"layer": "prior", "net": "critic"}
     critic = CriticConfig(steps=3)
-    declares = {"provides": {"prior": "density", "latent": "euclidean"}}
+    declares = {"provides": {"prior": "density", "geometry": "euclidean"}}
 
     def __init__(self, config, sizes):
         super().__init__(config, sizes)

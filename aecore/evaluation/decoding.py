@@ -20,7 +20,7 @@ def energies(decoder: Decoder, sentence: Batch, condition: Tensor, short: LowRan
     """(K,): -log p(x | condition) of one sentence in nats, for conditions (K, C), without dropout.
 
     Args:
-        short: the short way through the output layer, taken where there are samples enough.
+        short: the low-rank approximation of the output layer, taken where there are samples enough.
 
     The samples of a sentence have one length, so there are no pads, and they share its words: see `unrolled`.
     """

@@ -18,7 +18,7 @@ from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Split
 from aecore.evaluation.decoding import energies
-from aecore.evaluation.lowrank import LEAST_SAMPLES, RANK, LowRank, short_way
+from aecore.evaluation.lowrank import LEAST_SAMPLES, RANK, LowRank, low_rank
 from aecore.evaluation.mixture import fit_mixture
 from aecore.evaluation.proposal import GaussianProposal, LogDensity, fit_proposal
 from aecore.model import Model
@@ -33,7 +33,7 @@ EXACT = "exact: the decoder reads no latent"
 PRIOR_DRAWS = 20_000
 #: The share of samples that a fitted proposal leaves to the prior.
 DEFENCE = 0.1
-#: Samples, those of the largest weights, whose reconstruction is computed without a short way.
+#: Samples, those of the largest weights, whose reconstruction is computed in full.
 HEAVIEST = 32
 
 
@@ -46,7 +46,7 @@ class Importance:
         prior: log p(z), (K, D) -> (K,).
         samples: K.
         label: the estimator, in words.
-        short: the short way through the output layer, where there is one.
+        short: the low-rank approximation of the output layer, where there is one.
     """
 
     model: Model
@@ -95,12 +95,12 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     if not model.reads_latent:
         return Importance(model, streams, split.name, _nothing(model), _zero, 1, EXACT)
     own, priced = _has_own_proposal(model), reaches("prior", model.level["prior"], "density")
-    if not (own and priced) and model.level.get("latent", "euclidean") != "euclidean":
+    if not (own and priced) and model.level.get("geometry", "euclidean") != "euclidean":
         return None  # a density that is fitted here lives in R^D
     prior = Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
     draw = _own(model) if own else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
     source = "the posterior" if own else "a fitted diagonal Gaussian, a tenth of them of the prior"
-    short = short_way(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
+    short = low_rank(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
     way = "" if short is None else f"; softmax along {RANK} directions, the {HEAVIEST} heaviest samples in full"
     label = f"importance-weighted, {samples} samples of {source}{prior.label}{way}"
     return Importance(model, streams, split.name, draw, prior.log_prob, samples, label, short)
@@ -108,7 +108,7 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
 
 def _has_own_proposal(model: Model) -> bool:
     """Whether the posterior has a density, and training charged for leaving the prior; else it may lie far from it."""
-    return reaches("posterior", model.level["posterior"], "density") and reaches("kl", model.level["kl"], "divergence")
+    return reaches("posterior", model.level["posterior"], "density") and reaches("kl", model.level["kl"], "batch")
 
 
 def _own(model: Model) -> Draw:

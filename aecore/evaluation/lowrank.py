@@ -2,7 +2,7 @@
 
 At one position the samples of a sentence read the same words and differ by their latents alone. So their states h_k are
 written as m + A_k Q^T, with Q the directions in which the *logits* vary most, and the V logits of a sample follow from r
-numbers instead of H. Some samples are computed exactly as well: the mean of what the short way misses there is added to the
+numbers instead of H. Some samples are computed exactly as well: the mean of what the approximation misses there is added to the
 others, and where it misses differently from sample to sample, the position is computed in full. So the error is measured, not
 assumed.
 
@@ -23,11 +23,11 @@ CONTROLS = 32
 #: The deviation of the error among them, nats, from which a position, or the sentence as a whole, is computed in full. The mean
 #: is then off by a sixth of that (one standard error); and the mean of the weights by half its square.
 POSITION, SENTENCE = 0.03, 0.15
-#: Samples and words from which the short way is the quicker one.
+#: Samples and words from which the low-rank approximation is the quicker one.
 LEAST_SAMPLES, LEAST_WORDS = 128, 2000
 
 
-def short_way(weight: Tensor) -> LowRank | None:
+def low_rank(weight: Tensor) -> LowRank | None:
     """`LowRank` for output weights (V, H) where it is worth its while: on a CPU, for a large vocabulary."""
     return LowRank(weight.detach()) if weight.device.type == "cpu" and len(weight) >= LEAST_WORDS else None
 
@@ -86,5 +86,5 @@ def _directions(away: Tensor) -> Tensor:
 
 
 def _in_full(states: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
-    """(T, R): the energies of states (T, R, H), without a short way."""
+    """(T, R): the energies of states (T, R, H), in full."""
     return token_nll(states.flatten(0, 1), targets.repeat_interleave(states.shape[1]), weight).view(states.shape[:2])

@@ -51,7 +51,7 @@ class Ball:
 
     @property
     def name(self) -> str:
-        """Of ``provides.latent``."""
+        """Of ``provides.geometry``."""
         return "ball"
 
     @property

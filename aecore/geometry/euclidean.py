@@ -21,7 +21,7 @@ class Euclidean:
 
     @property
     def name(self) -> str:
-        """Of ``provides.latent``."""
+        """Of ``provides.geometry``."""
         return "euclidean"
 
     @property

@@ -22,7 +22,7 @@ class Space(Protocol):
 
     @property
     def name(self) -> str:
-        """The word of ``provides.latent``: euclidean, sphere or ball."""
+        """The word of ``provides.geometry``: euclidean, sphere or ball."""
         ...
 
     @property

@@ -29,7 +29,7 @@ class Sphere:
 
     @property
     def name(self) -> str:
-        """Of ``provides.latent``."""
+        """Of ``provides.geometry``."""
         return "sphere"
 
     @property

@@ -24,7 +24,7 @@ ROUNDING = 1e-7
 
 
 class _LearnedPrior(Plugin):
-    """N(location, I): stands in where a divergence says that it moves a prior, and there is none that could move."""
+    """N(location, I): stands in where a divergence declares a gradient in a prior, and there is no learned one."""
 
     roles = {"location": "prior"}
 
@@ -43,7 +43,7 @@ class _LearnedPrior(Plugin):
 
 def _probe() -> Subject:
     return Subject.of_class(
-        _LearnedPrior, {"hooks": ("prior_logprob", "prior_sample"), "provides": {"prior": "density", "latent": "euclidean"}}
+        _LearnedPrior, {"hooks": ("prior_logprob", "prior_sample"), "provides": {"prior": "density", "geometry": "euclidean"}}
     )
 
 
@@ -58,10 +58,10 @@ def _regimes(subject: Subject) -> list[Model]:
 
 @promise()
 def check_gradient_reaches_the_encoder(case: Case) -> None:
-    """The objective moves what ``trains`` says, and the reconstruction term reaches the encoder through z."""
-    trains = frozenset(case.subject.level.get("trains", frozenset()))
+    """The objective has the gradients of ``objective_gradient``; the reconstruction term reaches the encoder through z."""
+    declared = frozenset(case.subject.level.get("objective_gradient", frozenset()))
     if case.subject.level.get("posterior") == "none":
-        trains -= {"encoder"}
+        declared -= {"encoder"}
     norms: dict[str, list[float]] = {"encoder": [], "decoder": [], "rec": []}
     for model in _regimes(case.subject):
         step = step_on(model, batch_of(7))
@@ -70,8 +70,10 @@ def check_gradient_reaches_the_encoder(case: Case) -> None:
             norms[role].append(gradient_norm(objective, module.parameters()))
         norms["rec"].append(gradient_norm(step.rec.mean(), model.encoder.parameters()))
     for role in ("encoder", "decoder"):
-        _require_gradient(case, f"the objective, the {role}", norms[role], role in trains, f"trains = {sorted(trains)}")
-    if reaches("posterior", case.subject.level.get("posterior"), "point") and "encoder" in trains:
+        _require_gradient(
+            case, f"the objective, the {role}", norms[role], role in declared, f"objective_gradient = {sorted(declared)}"
+        )
+    if reaches("posterior", case.subject.level.get("posterior"), "point") and "encoder" in declared:
         said = "z is reparameterised; likely: sample() for rsample(), or a detach()"
         _require_gradient(case, "rec, the encoder", norms["rec"], True, said)
 
@@ -88,16 +90,16 @@ def _require_gradient(case: Case, pair: str, norms: list[float], due: bool, said
 
 
 @promise(implements("kl_term", "posterior_sample", "prior_logprob"))
-def check_kl_moves_what_it_declares(case: Case) -> None:
-    """The divergence has a gradient in the encoder and in a learned prior exactly where ``moves`` says so."""
-    moves = frozenset(case.subject.level.get("moves", frozenset()))
-    said = f"moves = {sorted(moves)}"
+def check_kl_gradient_is_as_declared(case: Case) -> None:
+    """The divergence has a gradient in the encoder and in a learned prior exactly where ``kl_gradient`` says so."""
+    declared = frozenset(case.subject.level.get("kl_gradient", frozenset()))
+    said = f"kl_gradient = {sorted(declared)}"
     models = _regimes(case.subject)
-    _require_gradient(case, "kl, the encoder", _kl_norms(models, "encoder"), "encoder" in moves, said)
+    _require_gradient(case, "kl, the encoder", _kl_norms(models, "encoder"), "encoder" in declared, said)
     if not models[0].params("prior") and "kl_term" in case.subject.manifest.hooks:
         models = _with_probe(case.subject)
     if models and models[0].params("prior"):
-        _require_gradient(case, "kl, a learned prior", _kl_norms(models, "prior"), "prior" in moves, said)
+        _require_gradient(case, "kl, a learned prior", _kl_norms(models, "prior"), "prior" in declared, said)
 
 
 def _kl_norms(models: list[Model], role: str) -> list[float]:
@@ -116,8 +118,8 @@ def _with_probe(subject: Subject) -> list[Model]:
 def check_penalty_keeps_the_gradient(case: Case) -> None:
     """What kl_penalty charges still has a gradient in the encoder, in one regime at least."""
     models = [build(case.subject, spread=spread) for spread in (True, False)]
-    norms = [gradient_norm(step_on(m, batch_of(7)).charged_kl.sum(1).mean(), m.params("encoder")) for m in models]
-    _require_gradient(case, "charged_kl, the encoder", norms, True, "kl_penalty is a function of kl; likely: a detach()")
+    norms = [gradient_norm(step_on(m, batch_of(7)).kl_loss.sum(1).mean(), m.params("encoder")) for m in models]
+    _require_gradient(case, "kl_loss, the encoder", norms, True, "kl_penalty is a function of kl; likely: a detach()")
 
 
 @promise(has_role(*ROLES))

@@ -33,9 +33,9 @@ from aecore.testing.subject import Subject
 #: What makes a hook that exists go unheard.
 LIKELY = {
     "critic_loss": "likely: `critic` is None, or no parameter has the role critic",
-    "kl_penalty": "likely: the objective never asks for step.charged_kl",
+    "kl_penalty": "likely: the objective never asks for step.kl_loss",
     "beta_schedule": "likely: the objective never asks for step.beta",
-    "kl_term": "likely: the objective never asks for step.charged_kl",
+    "kl_term": "likely: the objective never asks for step.kl_loss",
     "prior_logprob": "likely: the manifest says prior = 'samples'",
 }
 
@@ -185,7 +185,7 @@ def check_levels_are_true(case: Case) -> None:
     step, stated = step_on(model, batch_of(5), max(3, model.samples)), case.subject.manifest.provides.stated()
     if "posterior" in stated:
         _require_posterior(case, step, str(stated["posterior"]))
-    if "latent" in stated:
+    if "geometry" in stated:
         z = torch.cat([step.sample.z.flatten(0, 1), step.code, model.prior_sample(20)])
         radius, off = z.norm(dim=-1), model.space.off(z)
         line = f"norms of z: {float(radius.min()):.4f} to {float(radius.max()):.4f}"

@@ -271,7 +271,7 @@ def values_of(step: Step) -> dict[str, Tensor]:
     values = {"z": sample.z, "mean": sample.mean}
     if sample.log_prob is not None:
         values["log_prob"] = sample.log_prob
-    values |= {"condition": step.condition, "rec": step.rec, "kl": step.kl, "charged_kl": step.charged_kl}
+    values |= {"condition": step.condition, "rec": step.rec, "kl": step.kl, "kl_loss": step.kl_loss}
     values["objective"] = model.objective(step)
     for call in model.hooks.each("extra_loss"):
         values[f"extra_loss of {call.plugin}"] = call.tensor(call(step=step), (len(step.batch),))

@@ -74,7 +74,7 @@ def _culprits(step: Step, norm: Tensor, losses: Iterable[LossTerm]) -> Iterator[
         ("rec", "rec", "the decoder"),
         ("log_prior", "log_prior", _author(model, "prior_logprob")),
         ("kl", "kl", _author(model, "kl_term")),
-        ("charged_kl", "charged_kl", _authors(model, "kl_penalty")),
+        ("kl_loss", "kl_loss", _authors(model, "kl_penalty")),
         ("beta", "beta", _author(model, "beta_schedule")),
     ]
     for shown, name, origin in terms:

@@ -153,7 +153,7 @@ class StagePhase:
 def logged(model: Model, step: Step, loss: Tensor, norm: Tensor) -> dict[str, float | Tensor]:
     """What the step has computed anyway, as batch means; nothing is computed in order to be logged."""
     values: dict[str, float | Tensor] = {"loss": loss.detach(), "grad_norm": norm}
-    for name in ("rec", "kl", "charged_kl"):
+    for name in ("rec", "kl", "kl_loss"):
         if step.computed(name):
             value = getattr(step, name).detach()
             values[name] = value.mean() if name == "rec" else value.sum(1).mean()

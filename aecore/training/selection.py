@@ -56,4 +56,4 @@ def _comparable(composition: Composition) -> bool:
     """Whether an objective of one epoch compares with that of another: not where a critic or a batch's penalty moves it."""
     if composition.levels.get("kl_estimator") == "dual":
         return False
-    return composition.levels["kl"] != "penalty" or not composition.levels["moves"]
+    return composition.levels["kl"] != "penalty" or not composition.levels["kl_gradient"]

@@ -22,12 +22,12 @@ from aecore.model import Model
 from aecore.streams import Streams
 from aecore.training.progress import Progress
 
-#: Validation sentences that the gain is measured on, the first ones.
+#: Validation sentences that the gap is measured on, the first ones.
 SENTENCES = 256
 #: A raw KL below this, in nats per sentence, is a collapse: z can tell the decoder no more than that.
 LEAST_KL = 0.1
-#: So is a gain from z below this, in nats per sentence, whatever the KL: it may price what the decoder does not use.
-LEAST_GAIN = 0.1
+#: So is a gap below this, in nats per sentence, whatever the KL: it may price what the decoder does not use.
+LEAST_GAP = 0.1
 
 #: A KL of this many nats or more is idle where the mutual information is below `LEAST_SHARE` of it, or of its own ceiling.
 IDLE_KL = 1.0
@@ -54,9 +54,9 @@ REMEDIES = {
 
 
 def look(model: Model, split: Split, streams: Streams, batch_size: int) -> dict[str, float | None]:
-    """``gain`` and ``mi_256``, as a validation line of metrics.jsonl has them."""
+    """``z_gap`` and ``mi_256``, as a validation line of metrics.jsonl has them."""
     return {
-        "gain": gain_from_z(model, split, streams, batch_size),
+        "z_gap": z_gap_of(model, split, streams, batch_size),
         "mi_256": information_in_z(model, split, streams, batch_size),
     }
 
@@ -89,7 +89,7 @@ def _draws(model: Model, batch: Batch, features: Tensor) -> Iterator[Drawn]:
             yield Drawn(sample.z[:, 0], sample.log_prob[:, 0], sample.distribution)
 
 
-def gain_from_z(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
+def z_gap_of(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
     """What the decoder gains from z: mean of -log p(x | z of another sentence) + log p(x | z of x), nats per sentence.
 
     On the first `SENTENCES` of a split, one posterior draw each, from a stream of its own; each sentence gets the latent of
@@ -119,18 +119,18 @@ def collapse_signs(figures: Mapping[str, Any]) -> list[str]:
 
     Args:
         figures: ``kl`` (which counts only where there is an ``nll_elbo``: else it is a penalty or a dual), ``au`` and
-            ``gain``, as far as they were measured.
+            ``z_gap``, as far as they were measured.
     """
-    kl, au, gain = (figures.get(name) for name in ("kl", "au", "gain"))
-    if au is None and gain is None:  # there is no posterior that could collapse: a language model
+    kl, au, gap = (figures.get(name) for name in ("kl", "au", "z_gap"))
+    if au is None and gap is None:  # there is no posterior that could collapse: a language model
         return []
     signs = []
     if figures.get("nll_elbo") is not None and kl is not None and kl < LEAST_KL:
         signs.append(f"the KL is {kl:.2f} nats per sentence; due: {LEAST_KL:g}")
     if au == 0:
         signs.append("no unit is active: the posterior means are the same for all sentences")
-    if gain is not None and gain < LEAST_GAIN:
-        signs.append(f"z gains the decoder {gain:.2f} nats per sentence against the z of another; due: {LEAST_GAIN:g}")
+    if gap is not None and gap < LEAST_GAP:
+        signs.append(f"z gains the decoder {gap:.2f} nats per sentence against the z of another; due: {LEAST_GAP:g}")
     return signs
 
 

@@ -147,7 +147,7 @@ def test_compose_with_settings_reads_them(cli):
     found = json.loads(cli("compose", "controlvae", "--set", "controlvae.target_kl=5", "--json").out)
     assert found["plugins"] == ["controlvae"]
     assert found["hooks"]["beta_schedule"] == ["controlvae"]
-    assert found["levels"]["trains"] == ["decoder", "encoder"]
+    assert found["levels"]["objective_gradient"] == ["decoder", "encoder"]
     said = cli("compose", "controlvae", "--set", "controlvae.target_kl=-5")
     assert said.code == 2
     assert "controlvae.target_kl = -5" in said.err

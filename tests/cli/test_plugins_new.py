@@ -138,7 +138,7 @@ def test_a_failure_is_explained_and_counts(cli, installed, quick):
     said = cli("plugins", "check", "fresh")
     assert said.code == 1
     assert "2 passed, 1 failed" in said.out
-    assert "fails check_penalty_keeps_the_gradient: charged_kl has no gradient in the encoder" in said.out
+    assert "fails check_penalty_keeps_the_gradient: kl_loss has no gradient in the encoder" in said.out
 
 
 def test_an_exception_is_shown_with_its_reason(cli, installed, quick):

@@ -122,7 +122,7 @@ def test_a_decoder_that_ignores_z_gives_its_language_model(corpus, samples):
 class LanguageModel(Plugin):
     """No latent at all."""
 
-    declares = {"provides": {"posterior": "none", "kl": "sentence", "kl_estimator": "constant", "moves": []}}
+    declares = {"provides": {"posterior": "none", "kl": "sentence", "kl_estimator": "constant", "kl_gradient": []}}
 
     @hookimpl
     def posterior_sample(self, features, n_samples):
@@ -175,7 +175,7 @@ def test_energies_are_those_of_the_decoder(corpus):
         assert torch.allclose(decoding.energies(model.decoder, sentence, z), expected, atol=1e-5)
 
 
-def test_the_short_way_gives_the_same_figure_and_says_so(corpus, monkeypatch):
+def test_the_low_rank_approximation_gives_the_same_figure_and_says_so(corpus, monkeypatch):
     """As many directions as states have dimensions leave nothing out."""
     model = lively()
     whole = measure(model, corpus.test, 200, limit=5)
@@ -188,7 +188,7 @@ def test_the_short_way_gives_the_same_figure_and_says_so(corpus, monkeypatch):
 
 
 def test_the_heaviest_samples_are_priced_in_full(corpus, monkeypatch):
-    """A short way that is wrong by 3 nats for every sample changes the sum no further than by what the lighter ones weigh."""
+    """An approximation wrong by 3 nats for every sample changes the sum no further than by what the lighter ones weigh."""
 
     def wrong(self, states, targets):
         return plain(self, states, targets) + 3.0 / len(targets)
@@ -234,7 +234,7 @@ class OnTheBall(Point):
     """A code in a curved space, where no proposal is fitted."""
 
     space = Ball()
-    declares = {"provides": {**Point.declares["provides"], "latent": "ball", "prior": "density"}}
+    declares = {"provides": {**Point.declares["provides"], "geometry": "ball", "prior": "density"}}
 
     @hookimpl
     def prior_logprob(self, z):
@@ -252,7 +252,7 @@ def test_in_a_curved_space_nothing_is_fitted(corpus):
 class Dual(Implicit):
     """A divergence by its dual, which bounds it from below: no likelihood follows."""
 
-    declares = {"provides": {"posterior": "sampled", "kl": "sentence", "kl_estimator": "dual", "moves": ["encoder"]}}
+    declares = {"provides": {"posterior": "sampled", "kl": "sentence", "kl_estimator": "dual", "kl_gradient": ["encoder"]}}
 
 
 def test_a_dual_is_no_part_of_a_likelihood(corpus):

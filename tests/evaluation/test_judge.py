@@ -19,7 +19,7 @@ TEXT = ["a b c", "", "g g a d e f b", "c x b y", "a"]
 
 
 class Lm(Plugin):
-    declares = {"provides": {"posterior": "none", "kl": "sentence", "kl_estimator": "constant", "moves": []}}
+    declares = {"provides": {"posterior": "none", "kl": "sentence", "kl_estimator": "constant", "kl_gradient": []}}
 
     @hookimpl
     def posterior_sample(self, features, n_samples):

@@ -116,7 +116,7 @@ def test_one_sentence_has_no_variance(corpus):
 class OnTheBall(Point):
     """Codes at given points of the ball."""
 
-    declares = {"provides": {**Point.declares["provides"], "prior": "samples", "latent": "ball"}}
+    declares = {"provides": {**Point.declares["provides"], "prior": "samples", "geometry": "ball"}}
     space = Ball(4.0)
 
     @hookimpl
@@ -133,7 +133,7 @@ class OnTheBall(Point):
 
 
 class OnTheCircle(OnTheBall):
-    declares = {"provides": {**OnTheBall.declares["provides"], "latent": "sphere"}}
+    declares = {"provides": {**OnTheBall.declares["provides"], "geometry": "sphere"}}
     space = Sphere()
 
 

@@ -87,7 +87,7 @@ def test_the_bound_is_right_in_the_mean(model, corpus):
 class Implicit(Plugin):
     """A posterior without density, whose divergence couples the batch."""
 
-    declares = {"provides": {"posterior": "sampled", "kl": "penalty", "kl_estimator": "constant", "moves": ["encoder"]}}
+    declares = {"provides": {"posterior": "sampled", "kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}}
     roles = {"map": "encoder"}
 
     def __init__(self, config, sizes):
@@ -118,7 +118,7 @@ def test_a_penalty_is_no_part_of_a_likelihood(corpus):
 class Costly(Plugin):
     """A Gaussian posterior, which counts how often it is asked."""
 
-    declares = {"provides": {"posterior": "gaussian", "latent": "euclidean"}}
+    declares = {"provides": {"posterior": "gaussian", "geometry": "euclidean"}}
 
     def __init__(self, config, sizes):
         super().__init__(config, sizes)
@@ -135,7 +135,7 @@ class Costly(Plugin):
 class Plainly(Costly):
     """The same without saying that it is Gaussian: it is asked sentence by sentence."""
 
-    declares = {"provides": {"posterior": "density", "latent": "euclidean"}}
+    declares = {"provides": {"posterior": "density", "geometry": "euclidean"}}
 
 
 def test_a_batch_of_gaussians_gives_the_figures_of_single_ones(corpus):

@@ -1,11 +1,11 @@
-"""The short way through the output layer against the full one in float64."""
+"""The low-rank approximation of the output layer against the full one in float64."""
 
 import pytest
 import torch
 from torch.nn import functional as F
 
 from aecore.evaluation import lowrank
-from aecore.evaluation.lowrank import CONTROLS, LowRank, short_way
+from aecore.evaluation.lowrank import CONTROLS, LowRank, low_rank
 from aecore.streams import stream
 
 T, R, H, V = 3, 200, 64, 2500
@@ -41,7 +41,7 @@ def test_what_the_directions_miss_is_made_up_for_in_the_mean():
     control = torch.linspace(0, R - 1, CONTROLS).long()
     assert torch.allclose(found[:, control], expected[:, control], atol=1e-4)
     error = found - expected
-    assert 1e-4 < error.std() < lowrank.POSITION  # so the short way was taken, and is short
+    assert 1e-4 < error.std() < lowrank.POSITION  # so it was taken, and approximates
     assert error.mean(1).abs().max() < 5 * lowrank.POSITION / CONTROLS**0.5
 
 
@@ -63,9 +63,9 @@ def test_what_float32_cannot_exponentiate_is_computed_in_full(scale):
     assert torch.allclose(found, expected, rtol=1e-4, atol=2e-4, equal_nan=True)
 
 
-def test_small_vocabularies_have_no_short_way():
-    assert short_way(torch.randn(100, 8)) is None
-    assert short_way(torch.randn(V, 8)) is not None
+def test_small_vocabularies_are_computed_in_full():
+    assert low_rank(torch.randn(100, 8)) is None
+    assert low_rank(torch.randn(V, 8)) is not None
 
 
 def test_errors_that_add_up_over_a_sentence_are_not_left_to_it(monkeypatch):

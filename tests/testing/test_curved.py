@@ -11,7 +11,7 @@ from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.geometry import Ball, Sphere, WrappedNormal
 from aecore.testing.curved import SphereArea, log_area
 
-PRIOR = {"prior": "density", "posterior": "point", "kl": "penalty", "kl_estimator": "constant", "moves": []}
+PRIOR = {"prior": "density", "posterior": "point", "kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}
 
 
 class Round(Plugin):
@@ -92,7 +92,7 @@ def whole(cls):
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("cls", [Round, Wrapped])
 def test_the_right_density_passes(subject_of, cls, check):
-    check(subject_of(whole(cls), provides={**PRIOR, "latent": cls.space.name}))
+    check(subject_of(whole(cls), provides={**PRIOR, "geometry": cls.space.name}))
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_the_right_density_passes(subject_of, cls, check):
 )
 def test_another_measure_is_found_out(subject_of, cls, check):
     with pytest.raises(kit.CheckFailure, match=r"the density of prior_logprob|the draws of prior_sample"):
-        check(subject_of(whole(cls), provides={**PRIOR, "latent": cls.space.name}))
+        check(subject_of(whole(cls), provides={**PRIOR, "geometry": cls.space.name}))
 
 
 @pytest.mark.parametrize("dimensions", [2, 3, 8])

@@ -9,9 +9,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from aecore import Plugin, PosteriorSample, hookimpl
 from aecore import testing as kit
 
-GAUSSIAN = {"posterior": "gaussian", "latent": "euclidean"}
-DENSITY = {"posterior": "density", "latent": "euclidean"}
-PRIOR = {"prior": "density", "latent": "euclidean"}
+GAUSSIAN = {"posterior": "gaussian", "geometry": "euclidean"}
+DENSITY = {"posterior": "density", "geometry": "euclidean"}
+PRIOR = {"prior": "density", "geometry": "euclidean"}
 
 
 class Scaled:
@@ -201,7 +201,7 @@ def test_a_closed_form_that_is_wrong(fails):
   kl_term: <n> nats
   E[log q - log p]: <n> nats over 20000 draws, standard error <n>
   for: sentence <n>""",
-        provides={"kl": "dimension", "kl_estimator": "analytic", "moves": ["encoder", "prior"]},
+        provides={"kl": "dimension", "kl_estimator": "analytic", "kl_gradient": ["encoder", "prior"]},
     )
 
 
@@ -218,7 +218,7 @@ def test_a_sample_estimate_with_the_wrong_sign(fails):
         """kl_term is not the divergence of the posterior from the prior
   kl_term: -<n> nats
   E[log q - log p]: <n> nats over 20000 draws, standard error <n>""",
-        provides={"kl": "divergence", "kl_estimator": "monte-carlo", "moves": ["encoder", "prior"]},
+        provides={"kl": "batch", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]},
     )
 
 

@@ -7,7 +7,7 @@ from torch.distributions import Independent, Normal
 from aecore import CriticConfig, Plugin, PosteriorSample, Stage, hookimpl
 from aecore import testing as kit
 
-MOVES_BOTH = {"kl": "sentence", "kl_estimator": "monte-carlo", "moves": ["encoder", "prior"]}
+BOTH_GRADIENTS = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
 
 
 class NoGradient(Plugin):
@@ -25,7 +25,7 @@ def test_a_reconstruction_that_does_not_reach_the_encoder(fails):
         """rec has no gradient in the encoder
   gradient norms: 0, 0
   declared: z is reparameterised; likely: sample() for rsample(), or a detach()""",
-        provides={"posterior": "gaussian", "latent": "euclidean"},
+        provides={"posterior": "gaussian", "geometry": "euclidean"},
     )
 
 
@@ -41,8 +41,8 @@ def test_an_objective_that_moves_more_than_it_says(fails):
         Frozen,
         """the objective has a gradient in the encoder, which is not declared
   gradient norms: <n>, <n>
-  declared: trains = ['decoder']""",
-        provides={"trains": ["decoder"]},
+  declared: objective_gradient = ['decoder']""",
+        provides={"objective_gradient": ["decoder"]},
     )
 
 
@@ -54,14 +54,14 @@ class Detached(Plugin):
 
 def test_a_divergence_without_a_gradient(fails, subject_of):
     fails(
-        kit.check_kl_moves_what_it_declares,
+        kit.check_kl_gradient_is_as_declared,
         Detached,
         """kl has no gradient in the encoder
   gradient norms: 0, 0
-  declared: moves = ['encoder', 'prior']""",
-        provides=MOVES_BOTH,
+  declared: kl_gradient = ['encoder', 'prior']""",
+        provides=BOTH_GRADIENTS,
     )
-    kit.check_kl_moves_what_it_declares(subject_of(Detached, provides={**MOVES_BOTH, "moves": []}))
+    kit.check_kl_gradient_is_as_declared(subject_of(Detached, provides={**BOTH_GRADIENTS, "kl_gradient": []}))
 
 
 class Standard(Plugin):
@@ -73,12 +73,12 @@ class Standard(Plugin):
 
 def test_a_divergence_that_ignores_the_prior_it_says_it_moves(fails):
     fails(
-        kit.check_kl_moves_what_it_declares,
+        kit.check_kl_gradient_is_as_declared,
         Standard,
         """kl has no gradient in a learned prior
   gradient norms: 0
-  declared: moves = ['encoder', 'prior']""",
-        provides=MOVES_BOTH,
+  declared: kl_gradient = ['encoder', 'prior']""",
+        provides=BOTH_GRADIENTS,
     )
 
 
@@ -92,7 +92,7 @@ def test_a_penalty_without_a_gradient(fails):
     fails(
         kit.check_penalty_keeps_the_gradient,
         Constant,
-        """charged_kl has no gradient in the encoder
+        """kl_loss has no gradient in the encoder
   gradient norms: 0, 0
   declared: kl_penalty is a function of kl; likely: a detach()""",
     )
@@ -281,5 +281,5 @@ def test_prior_draws_without_a_gradient(fails):
         """prior_sample has no gradient in the prior's parameters
   gradient norms: 0
   declared: samples are reparameterised""",
-        provides={"prior": "density", "latent": "euclidean"},
+        provides={"prior": "density", "geometry": "euclidean"},
     )

@@ -7,7 +7,7 @@ from aecore import Batch, CriticConfig, Plugin, PosteriorSample, hookimpl
 from aecore import testing as kit
 from aecore.batch import END
 
-GAUSSIAN = {"provides": {"posterior": "gaussian", "latent": "euclidean"}}
+GAUSSIAN = {"provides": {"posterior": "gaussian", "geometry": "euclidean"}}
 
 
 def normal(mean, scale):
@@ -46,8 +46,8 @@ def test_a_penalty_that_the_objective_does_not_ask_for(fails):
         Unasked,
         """kl_penalty is declared but was never called
   ran: 6 steps with validation and test, then generation from the prior
-  likely: the objective never asks for step.charged_kl""",
-        provides={"trains": ["encoder", "decoder"]},
+  likely: the objective never asks for step.kl_loss""",
+        provides={"objective_gradient": ["encoder", "decoder"]},
     )
 
 
@@ -129,7 +129,7 @@ def test_reduced_precision(fails):
     fails(
         kit.check_shapes,
         Half,
-        """charged_kl is torch.bfloat16; float32 or better was due
+        """kl_loss is torch.bfloat16; float32 or better was due
   in: a batch of 1 sentences with 1 samples""",
     )
 
@@ -225,7 +225,7 @@ class Mean(Plugin):
 
 
 def test_a_divergence_per_sentence_that_is_a_mean(fails, subject_of):
-    provides = {"kl": "sentence", "kl_estimator": "monte-carlo", "moves": ["encoder", "prior"]}
+    provides = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
     fails(
         kit.check_sentences_do_not_couple,
         Mean,
@@ -234,7 +234,7 @@ def test_a_divergence_per_sentence_that_is_a_mean(fails, subject_of):
   likely: a mean or a normalisation over the batch""",
         provides=provides,
     )
-    kit.check_sentences_do_not_couple(subject_of(Mean, provides={**provides, "kl": "divergence"}))
+    kit.check_sentences_do_not_couple(subject_of(Mean, provides={**provides, "kl": "batch"}))
 
 
 class Dropped(Plugin):

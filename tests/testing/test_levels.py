@@ -10,8 +10,8 @@ from aecore import Plugin, PosteriorSample, hookimpl
 from aecore import testing as kit
 from aecore.geometry import Ball
 
-PENALTY = {"kl": "penalty", "kl_estimator": "constant", "moves": ["encoder"]}
-GAUSSIAN = {"provides": {"posterior": "gaussian", "latent": "euclidean"}}
+PENALTY = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}
+GAUSSIAN = {"provides": {"posterior": "gaussian", "geometry": "euclidean"}}
 
 
 def normal(mean, scale):
@@ -38,7 +38,7 @@ def test_a_divergence_that_says_it_is_per_dimension(fails):
         Groups,
         """kl is 'dimension', but has another number of groups
   came: (5, 1), D = 4""",
-        provides={"kl": "dimension", "kl_estimator": "monte-carlo", "moves": ["encoder", "prior"]},
+        provides={"kl": "dimension", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]},
     )
 
 
@@ -61,7 +61,7 @@ def test_a_density_that_is_not_there(fails):
         Implicit,
         """'implicit' (test_levels) provides posterior = 'density', but returned neither log_prob nor a distribution
   hook:   posterior_sample(features, n_samples), testing/test_levels.py:<n>""",
-        provides={"posterior": "density", "latent": "euclidean"},
+        provides={"posterior": "density", "geometry": "euclidean"},
         hooks=["posterior_sample"],
     )
 
@@ -78,7 +78,7 @@ def test_a_density_that_hides_from_its_checks(fails):
         Hiding,
         """posterior is 'sampled', but its sample has a density
   due: 'density' or better, so that the density is used and checked""",
-        provides={**PENALTY, "posterior": "sampled", "latent": "euclidean"},
+        provides={**PENALTY, "posterior": "sampled", "geometry": "euclidean"},
     )
 
 
@@ -98,7 +98,7 @@ def test_a_prior_that_says_it_is_standard(fails):
         Wide,
         """prior is 'standard', but is no N(0, I)
   largest difference from log N(0, I): <n>""",
-        provides={"prior": "standard", "latent": "euclidean"},
+        provides={"prior": "standard", "geometry": "euclidean"},
     )
 
 
@@ -112,7 +112,7 @@ def test_latents_that_leave_the_space(fails):
         Outside,
         """latent is 'ball', but z lies outside
   norms of z: <n> to <n>""",
-        provides={"posterior": "density", "prior": "density", "latent": "ball"},
+        provides={"posterior": "density", "prior": "density", "geometry": "ball"},
     )
 
 

@@ -57,7 +57,7 @@ class Reseeding(Plugin):
             return PosteriorSample(q.rsample((n_samples,)).transpose(0, 1), q)
 
 
-GAUSSIAN = {"posterior": "gaussian", "latent": "euclidean"}
+GAUSSIAN = {"posterior": "gaussian", "geometry": "euclidean"}
 
 
 def test_a_posterior_with_a_seed_of_its_own(fails):
@@ -271,7 +271,7 @@ class Running(Plugin):
         return kl + self.mean
 
 
-SENTENCE = {"kl": "sentence", "kl_estimator": "monte-carlo", "moves": ["encoder", "prior"]}
+SENTENCE = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
 
 
 def test_evaluation_that_depends_on_what_was_evaluated_before(fails):
@@ -301,7 +301,7 @@ class Wider(Plugin):
 
     @hookimpl
     def objective(self, step):
-        return step.rec.mean(1) + step.beta * step.charged_kl.sum(1)
+        return step.rec.mean(1) + step.beta * step.kl_loss.sum(1)
 
     @hookimpl
     def decoder_condition(self, z):
@@ -314,7 +314,7 @@ def test_figures_that_depend_on_the_batch_size(fails):
         Wider,
         """rec depends on the evaluation's batch size
   <n> with 4 sentences at a time, <n> with 1""",
-        provides={"trains": ["encoder", "decoder"]},
+        provides={"objective_gradient": ["encoder", "decoder"]},
     )
 
 

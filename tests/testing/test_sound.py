@@ -12,7 +12,7 @@ from aecore import testing as kit
 from aecore.batch import UNKNOWN
 from aecore.geometry import Sphere
 
-EUCLIDEAN = {"latent": "euclidean"}
+EUCLIDEAN = {"geometry": "euclidean"}
 
 
 class FullCovariance(Plugin):
@@ -256,14 +256,16 @@ class Circle(Plugin):
         return step.rec.new_full((len(step.batch), 1), 2.0)
 
 
-def provides(*, moves=("encoder", "prior"), **words):
-    return {**words, "moves": list(moves)} if "kl" in words else words
+def provides(*, kl_gradient=("encoder", "prior"), **words):
+    return {**words, "kl_gradient": list(kl_gradient)} if "kl" in words else words
 
 
-POINT = provides(posterior="point", kl="penalty", kl_estimator="constant", moves=(), **EUCLIDEAN)
-NONE = provides(posterior="none", kl="sentence", kl_estimator="constant", moves=(), **EUCLIDEAN)
-SPHERE = provides(posterior="sampled", prior="density", latent="sphere", kl="penalty", kl_estimator="constant", moves=())
-DUAL = provides(posterior="sampled", kl="divergence", kl_estimator="dual", **EUCLIDEAN)
+POINT = provides(posterior="point", kl="penalty", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN)
+NONE = provides(posterior="none", kl="sentence", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN)
+SPHERE = provides(
+    posterior="sampled", prior="density", geometry="sphere", kl="penalty", kl_estimator="constant", kl_gradient=()
+)
+DUAL = provides(posterior="sampled", kl="batch", kl_estimator="dual", **EUCLIDEAN)
 
 SOUND = [
     (FullCovariance, {"provides": {"posterior": "density", **EUCLIDEAN}}),
@@ -273,7 +275,7 @@ SOUND = [
     (Dual, {"provides": DUAL}),
     (Point, {"provides": POINT}),
     (LanguageModel, {"provides": NONE}),
-    (Penalty, {"provides": provides(kl="penalty", kl_estimator="constant", moves=("encoder",))}),
+    (Penalty, {"provides": provides(kl="penalty", kl_estimator="constant", kl_gradient=("encoder",))}),
     (Staged, {}),
     (Busy, {}),
     (ManySamples, {"requires": {"posterior": "density"}}),
@@ -318,7 +320,7 @@ def density(*which):
 
 
 DRAWS = {"check_other_seed_other_result"}
-KL = {"check_kl_moves_what_it_declares"}
+KL = {"check_kl_gradient_is_as_declared"}
 TRUE = {"check_kl_agrees_with_monte_carlo"}
 TRAINED = {"check_every_parameter_is_trained"}
 PRIOR = {"check_leading_axes", "check_levels_are_true", *TRUE, *KL, *DRAWS, *TRAINED}

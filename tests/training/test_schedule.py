@@ -51,7 +51,7 @@ def peaks(updater):
 class Learned(Plugin):
     """A prior with a parameter."""
 
-    declares = {"provides": {"prior": "density"}, "requires": {"moves": ["prior"]}}
+    declares = {"provides": {"prior": "density"}, "requires": {"kl_gradient": ["prior"]}}
     roles = {"shift": "prior"}
 
     def __init__(self, config, sizes):

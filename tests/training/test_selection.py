@@ -27,10 +27,13 @@ def test_rates_that_fall_to_zero_keep_the_last():
 @pytest.mark.parametrize(
     ("provides", "metric"),
     [
-        ({"kl": "penalty", "kl_estimator": "constant", "moves": []}, "objective"),  # a plain autoencoder: its objective is rec
-        ({"kl": "penalty", "kl_estimator": "monte-carlo", "moves": ["encoder"]}, "last"),
-        ({"kl": "divergence", "kl_estimator": "dual", "moves": ["encoder"]}, "last"),
-        ({"kl": "sentence", "kl_estimator": "analytic", "moves": ["encoder"]}, "objective"),
+        (
+            {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": []},
+            "objective",
+        ),  # a plain autoencoder: its objective is rec
+        ({"kl": "penalty", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder"]}, "last"),
+        ({"kl": "batch", "kl_estimator": "dual", "kl_gradient": ["encoder"]}, "last"),
+        ({"kl": "sentence", "kl_estimator": "analytic", "kl_gradient": ["encoder"]}, "objective"),
     ],
 )
 def test_values_that_do_not_compare_keep_the_last(provides, metric):

@@ -18,20 +18,20 @@ from aecore.training.watch import (
     announce,
     collapse_signs,
     described,
-    gain_from_z,
     idle_signs,
     information_in_z,
     remedies,
     signs_of,
+    z_gap_of,
 )
 
-SOUND = {"nll_elbo": 20.0, "kl": 3.0, "au": 4, "gain": 2.5}
+SOUND = {"nll_elbo": 20.0, "kl": 3.0, "au": 4, "z_gap": 2.5}
 
 
 class Point(Plugin):
     """A posterior without noise: the first three features."""
 
-    declares = {"provides": {"posterior": "point", "kl": "penalty", "kl_estimator": "constant", "moves": []}}
+    declares = {"provides": {"posterior": "point", "kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}}
 
     @hookimpl
     def posterior_sample(self, features):
@@ -58,7 +58,7 @@ def test_the_gain_of_two_sentences_by_hand(corpus):
         z = model.features(batch)[:, None, :3]
         own, other = model.nll(batch, z), model.nll(batch, z.flip(0))
     model.train()
-    found = gain_from_z(model, split, Streams(0), 1)
+    found = z_gap_of(model, split, Streams(0), 1)
     assert found == pytest.approx(float((other - own).mean()), rel=1e-5)
     assert model.training
 
@@ -68,7 +68,7 @@ def test_no_sentence_keeps_its_own_latent(corpus):
     asked = []
     nll = model.nll
     model.nll = lambda batch, z: asked.append(z) or nll(batch, z)
-    gain_from_z(model, corpus.train, Streams(0), 48)
+    z_gap_of(model, corpus.train, Streams(0), 48)
     swapped, own = asked
     assert not (swapped == own).all(-1).any()
     assert sorted(map(tuple, swapped[:, 0].tolist())) == sorted(map(tuple, own[:, 0].tolist()))
@@ -79,11 +79,11 @@ def test_a_decoder_that_does_not_look_gains_nothing(corpus):
     with torch.no_grad():
         model.decoder.bridge.weight.zero_()
         model.decoder.lstm.weight_ih_l0[:, -3:] = 0
-    assert gain_from_z(model, corpus.valid, Streams(0), 4) == 0
+    assert z_gap_of(model, corpus.valid, Streams(0), 4) == 0
 
 
 def test_one_sentence_has_no_other(corpus):
-    assert gain_from_z(build(), corpus.valid.head(1), Streams(0), 4) is None
+    assert z_gap_of(build(), corpus.valid.head(1), Streams(0), 4) is None
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_one_sentence_has_no_other(corpus):
     [
         ({"kl": 0.04}, "the KL is 0.04 nats"),
         ({"au": 0}, "no unit is active"),
-        ({"gain": -0.03}, "z gains the decoder -0.03 nats"),
+        ({"z_gap": -0.03}, "z gains the decoder -0.03 nats"),
     ],
 )
 def test_each_sign_is_enough(changed, sign):
@@ -101,11 +101,11 @@ def test_each_sign_is_enough(changed, sign):
 
 
 def test_what_is_not_measured_is_no_sign():
-    assert collapse_signs({"nll_elbo": None, "kl": 0.0, "au": 3, "gain": None}) == []
+    assert collapse_signs({"nll_elbo": None, "kl": 0.0, "au": 3, "z_gap": None}) == []
 
 
 def test_without_a_posterior_nothing_collapses():
-    assert collapse_signs({"nll_elbo": 20.0, "kl": 0.0, "au": None, "gain": None}) == []
+    assert collapse_signs({"nll_elbo": 20.0, "kl": 0.0, "au": None, "z_gap": None}) == []
 
 
 class Listening(Silent):
@@ -156,7 +156,7 @@ def test_a_run_writes_the_gain_and_remembers_the_alarm(corpus, tmp_path):
         pass
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     valid = [row for row in rows if row["split"] == "valid"]
-    assert all(abs(row["gain"]) < 0.1 for row in valid)
+    assert all(abs(row["z_gap"]) < 0.1 for row in valid)
     assert len(valid) == 2
     assert len(heard.alarms) == 1
     again = Trainer(build(), corpus, trainer.config, trainer.folder, heard)
@@ -166,9 +166,9 @@ def test_a_run_writes_the_gain_and_remembers_the_alarm(corpus, tmp_path):
 
 def test_looking_disturbs_no_generator(corpus):
     before = torch.get_rng_state()
-    first = gain_from_z(with_large_weights(build()), corpus.valid, Streams(3), 4)
+    first = z_gap_of(with_large_weights(build()), corpus.valid, Streams(3), 4)
     assert torch.equal(torch.get_rng_state(), before)
-    assert gain_from_z(with_large_weights(build()), corpus.valid, Streams(3), 4) == first
+    assert z_gap_of(with_large_weights(build()), corpus.valid, Streams(3), 4) == first
 
 
 # Nats of code that say nothing

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aecore import Plugin, PluginConfig, Session, Sizes, hookimpl
 
-REQUIRES = {"trains": ["encoder"]}
+REQUIRES = {"objective_gradient": ["encoder"]}
 
 
 class Method(Plugin):

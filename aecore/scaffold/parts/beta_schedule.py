@@ -9,7 +9,7 @@ from pydantic import Field
 
 from aecore import Plugin, PluginConfig, Sizes, hookimpl
 
-REQUIRES = {"moves": ["encoder"]}
+REQUIRES = {"kl_gradient": ["encoder"]}
 
 
 class Method(Plugin):

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from aecore import CriticConfig, DetachedStep, Plugin, PluginConfig, Sizes, Step, hookimpl
 
-REQUIRES = {"trains": ["encoder"]}
+REQUIRES = {"objective_gradient": ["encoder"]}
 BECAUSE = "without it nothing listens to the critic"
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, Step, hookimpl
 
-REQUIRES = {"trains": ["encoder"]}
+REQUIRES = {"objective_gradient": ["encoder"]}
 
 
 class Method(Plugin):

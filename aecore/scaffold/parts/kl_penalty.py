@@ -10,7 +10,7 @@ from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, hookimpl
 
-REQUIRES = {"kl": "sentence", "moves": ["encoder"]}
+REQUIRES = {"kl": "sentence", "kl_gradient": ["encoder"]}
 
 
 class Method(Plugin):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, Step, hookimpl
 
-PROVIDES = {"kl": "sentence", "kl_estimator": "monte-carlo", "moves": ["encoder", "prior"]}
+PROVIDES = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
 REQUIRES = {"posterior": "density", "prior": "density"}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, Step, hookimpl
 
-PROVIDES = {"trains": ["encoder", "decoder"]}
+PROVIDES = {"objective_gradient": ["encoder", "decoder"]}
 
 
 class Method(Plugin):
@@ -27,7 +27,7 @@ class Method(Plugin):
     @hookimpl
     def objective(self, step: Step) -> Tensor:
         """(B,): the mean over K draws, and the sum over the groups of the KL."""
-        rec, kl = step.rec.mean(1), step.charged_kl.sum(1)
+        rec, kl = step.rec.mean(1), step.kl_loss.sum(1)
         return self.config.rec_weight * rec + step.beta * kl
 
 
@@ -39,6 +39,6 @@ def method(**settings: Any) -> Method:
 def test_the_objective_by_hand() -> None:
     # 3 * mean(4, 6) + 0.5 * (1 + 2)
     rec, kl = torch.tensor([[4.0, 6.0]]), torch.tensor([[1.0, 2.0]])
-    step: Any = SimpleNamespace(rec=rec, charged_kl=kl, beta=torch.tensor(0.5))
+    step: Any = SimpleNamespace(rec=rec, kl_loss=kl, beta=torch.tensor(0.5))
     plugin = method(rec_weight=3.0)
     assert plugin.objective(step).tolist() == [16.5]

@@ -12,7 +12,7 @@ from torch.distributions import Independent, Normal
 
 from aecore import Plugin, PluginConfig, PosteriorSample, Sizes, hookimpl
 
-PROVIDES = {"posterior": "gaussian", "latent": "euclidean"}
+PROVIDES = {"posterior": "gaussian", "geometry": "euclidean"}
 
 
 class Method(Plugin):

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from aecore import Plugin, PluginConfig, Sizes, hookimpl
 
-PROVIDES = {"prior": "density", "latent": "euclidean"}
-REQUIRES = {"moves": ["prior"]}
+PROVIDES = {"prior": "density", "geometry": "euclidean"}
+REQUIRES = {"kl_gradient": ["prior"]}
 BECAUSE = "prior_logprob and prior_sample have one owner"
 
 

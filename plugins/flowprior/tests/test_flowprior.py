@@ -212,7 +212,7 @@ def test_the_divergence_is_per_sentence_and_penalties_refuse_it():
     assert subject.level["kl"] == "sentence"
     assert subject.level["kl_estimator"] == "monte-carlo"
     penalty = {"summary": "", "api": ">=1", "hooks": ["kl_term"]}
-    penalty["provides"] = {"kl": "penalty", "kl_estimator": "constant", "moves": ["encoder"]}
+    penalty["provides"] = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}
     parts = [
         Part(name, m, "") for name, m in (("flowprior", subject.manifest), ("gan", parse_manifest(penalty, "gan", "test")))
     ]

@@ -82,7 +82,7 @@ def test_it_learns(tmp_path):
     rows = [row for row in aecore.load(tmp_path / "run", "cpu").metrics() if row["split"] == "valid"]
     uniform = 9 * 4.5  # 90 words
     assert rows[-1]["nll_elbo"] < 0.95 * uniform
-    assert "gain" not in rows[-1] or rows[-1]["gain"] is None
+    assert "z_gap" not in rows[-1] or rows[-1]["z_gap"] is None
 
 
 @pytest.mark.parametrize("other", ["betavae", "annealing", "controlvae"])

@@ -149,8 +149,8 @@ def test_what_composes():
     catalogue = Catalogue.discover()
     for other in ("annealing", "betavae", "controlvae"):
         levels = assemble({"poincare": {}, other: {}}, catalogue).composition.levels
-        assert (levels["kl"], levels["latent"], levels["kl_estimator"]) == ("sentence", "ball", "monte-carlo")
-        assert levels["moves"] == {"encoder", "prior"}
+        assert (levels["kl"], levels["geometry"], levels["kl_estimator"]) == ("sentence", "ball", "monte-carlo")
+        assert levels["kl_gradient"] == {"encoder", "prior"}
 
 
 @pytest.mark.parametrize(

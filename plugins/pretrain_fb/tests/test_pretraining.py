@@ -88,7 +88,7 @@ def test_the_stage_charges_no_divergence_and_validates_nothing(data, tmp_path):
     stage, joint = rows_of(run, "autoencoder"), rows_of(run, "joint")
     assert {row["split"] for row in stage} == {"train"}
     assert [row["step"] for row in stage if row["span"] == "window"] == [1, 2, 3, 4, 5, 6]
-    assert not any({"kl", "charged_kl", "beta"} & set(row) for row in stage)
+    assert not any({"kl", "kl_loss", "beta"} & set(row) for row in stage)
     assert all(row["loss"] == pytest.approx(row["rec"], rel=1e-6) for row in stage)
     betas = [row["beta"] for row in joint if row["split"] == "train" and row["span"] == "window"]
     assert betas == pytest.approx([step / 6 for step in range(6)])  # from step 0 of the joint phase, three steps an epoch

@@ -23,4 +23,4 @@ def test_two_learned_priors_are_refused_together():
 @pytest.mark.parametrize("name", ["mog_prior", "vamp_prior"])
 def test_the_divergence_is_per_sentence_and_by_monte_carlo(name):
     level = Subject.installed(name).level
-    assert (level["kl"], level["kl_estimator"], level["latent"]) == ("sentence", "monte-carlo", "euclidean")
+    assert (level["kl"], level["kl_estimator"], level["geometry"]) == ("sentence", "monte-carlo", "euclidean")

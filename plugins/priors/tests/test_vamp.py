@@ -177,7 +177,7 @@ class Noisy(Plugin):
 
 
 def test_a_posterior_without_a_distribution_is_refused_by_name():
-    table = {"hooks": ("posterior_sample",), "provides": {"posterior": "density", "latent": "euclidean"}}
+    table = {"hooks": ("posterior_sample",), "provides": {"posterior": "density", "geometry": "euclidean"}}
     made = build(Subject.installed("vamp_prior"), Subject.of_class(Noisy, table))
     with pytest.raises(PluginError, match=r"vamp_prior needs q\(z . u\) at any z, and 'noisy'"):
         made.prior_logprob(torch.zeros(4))

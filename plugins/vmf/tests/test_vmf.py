@@ -38,9 +38,9 @@ def test_a_learned_kappa_starts_at_its_setting_and_moves():
 
 
 def test_levels_follow_the_setting():
-    assert model().level["moves"] == frozenset()
+    assert model().level["kl_gradient"] == frozenset()
     assert (model().level["kl_estimator"], model(learned=True).level["kl_estimator"]) == ("constant", "analytic")
-    assert model(learned=True).level["moves"] == {"encoder"}
+    assert model(learned=True).level["kl_gradient"] == {"encoder"}
     assert model().space == Sphere()
 
 

@@ -21,7 +21,7 @@ from torch import Tensor
 from aecore import Manifest, Plugin, PluginConfig, hookimpl
 
 #: The least that each mode needs to know of the divergence.
-NEEDS = {"dimension": "dimension", "kingma": "dimension", "sentence": "sentence", "batch": "divergence"}
+NEEDS = {"dimension": "dimension", "kingma": "dimension", "sentence": "sentence", "batch": "batch"}
 
 
 class FreeBits(Plugin):

@@ -77,7 +77,7 @@ class VMF(Plugin):
         assert isinstance(config, cls.Config)
         if not config.learned:
             return declared
-        given = {"moves": frozenset({"encoder"}), "kl_estimator": "analytic"}
+        given = {"kl_gradient": frozenset({"encoder"}), "kl_estimator": "analytic"}
         return declared.model_copy(update={"provides": declared.provides.model_copy(update=given)})
 
     @hookimpl
