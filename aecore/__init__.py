@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-#: Public names and where they live: imported on first use, so that listing plugins does not wait for torch.
+#: Public names and where they live: imported on first use, so that listing plugins does not wait
+#: for torch.
 _HOME = {
     "AecoreError": "errors",
     "Batch": "batch",

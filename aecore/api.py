@@ -43,22 +43,33 @@ def train(
 
     Args:
         plugins: names, in the order in which chains apply; none trains the plain VAE.
-        data: ``toy``, or a folder with train, valid and test as .txt or .jsonl; ``SPEC[:20%]`` takes the head of train.
+        data: ``toy``, or a folder with train, valid and test as .txt or .jsonl; ``SPEC[:20%]``
+            takes the head of train.
         settings: ``{"controlvae.target_kl": 5, "train.lr": 0.5}``.
         config: a config.toml to start from; arguments win over it.
-        precision: ``fp32``, ``bf16`` or ``auto``, of the products of training; energies are float32 in any case.
+        precision: ``fp32``, ``bf16`` or ``auto``, of the products of training; energies are float32
+            in any case.
         out: the run folder; ``runs/<time>-<plugins>`` by default.
         overwrite: replace the run that is there.
         registries: files that list further plugins, for the error that names a missing one.
 
     Raises:
-        AecoreError: for anything that the caller can mend; nothing is written before the input has been checked.
+        AecoreError: for anything that the caller can mend; nothing is written before the input has
+            been checked.
     """
     flags: dict[str, dict[str, Any]] = {
         "data": {"spec": data},
-        "train": {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device, "precision": precision},
+        "train": {
+            "seed": seed,
+            "epochs": epochs,
+            "max_steps": max_steps,
+            "device": device,
+            "precision": precision,
+        },
     }
-    wanted = build_config(Path(config) if config is not None else None, flags, settings or {}, plugins)
+    wanted = build_config(
+        Path(config) if config is not None else None, flags, settings or {}, plugins
+    )
     with opened(wanted, out, overwrite, progress, registries) as trainer:
         trainer.run()
     return Run.load(trainer.folder.path, trainer.config.train.device)
@@ -75,13 +86,17 @@ def opened(
     """A trainer that has started a new run, its folder locked and torch's threads set while the block lasts."""
     listener = progress or Silent()
     assembly = assemble(config.plugins, Catalogue.discover(registries), config.train.recipe)
-    folder = RunFolder(Path(out) if out is not None else _default_folder(assembly.composition.label))
+    folder = RunFolder(
+        Path(out) if out is not None else _default_folder(assembly.composition.label)
+    )
     folder.check_free(overwrite)
     device = resolve_device(config.train.device)
     corpus = _load_corpus(config, listener)
     with _threads(config.train.threads) as threads:
         precision = resolve_precision(config.train.precision, device)
-        config = assembly.write_out(config.changed("train", device=str(device), threads=threads, precision=precision))
+        config = assembly.write_out(
+            config.changed("train", device=str(device), threads=threads, precision=precision)
+        )
         RunFolder.create(folder.path, overwrite)
         with lock(folder.path):
             folder.clear()
@@ -91,7 +106,8 @@ def opened(
             _announce(trainer, assembly)
             try:
                 trainer.start()
-            except AecoreError:  # nothing has been trained, so nothing may stand in the way of the next try
+            # nothing has been trained, so nothing may stand in the way of the next try
+            except AecoreError:
                 folder.clear()
                 raise
             yield trainer
@@ -110,9 +126,12 @@ def resume(
     A finished run is returned as it is, unless ``epochs`` or ``max_steps`` extend it.
 
     Raises:
-        RunError: when there is no run, its checkpoint is damaged, its data have changed, or another process is writing to it.
+        RunError: when there is no run, its checkpoint is damaged, its data have changed, or another
+            process is writing to it.
     """
-    with reopened(path, epochs=epochs, max_steps=max_steps, device=device, progress=progress) as trainer:
+    with reopened(
+        path, epochs=epochs, max_steps=max_steps, device=device, progress=progress
+    ) as trainer:
         if trainer.state.finished:
             trainer.progress.note(f"'{path}' is finished; --epochs or --max-steps extend it")
         trainer.run()
@@ -167,7 +186,8 @@ def evaluate(
     """The figures of ``aecore evaluate --json``; with a ``judge``, the run of a language model, also those of `Run.judge`.
 
     Raises:
-        CompositionError: when the likelihood of the judge is not exact; nothing has been measured then.
+        CompositionError: when the likelihood of the judge is not exact; nothing has been measured
+            then.
     """
     run, other = Run.load(path, device), None if judge is None else Run.load(judge, device)
     if other is None:
@@ -190,7 +210,8 @@ def _extend(trainer: Trainer, old: RunConfig) -> None:
         trainer.folder.write_config(trainer.config)
     if state.joint and not state.ended and trainer.total_steps > state.step:
         if state.finished and trainer.config.train.decays_to_zero:
-            state.began = state.step  # the schedule has ended: another one covers the steps that are added
+            # the schedule has ended: another one covers the steps that are added
+            state.began = state.step
             trainer.restart_schedule()
         state.finished = False
 

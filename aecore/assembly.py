@@ -43,7 +43,10 @@ class Assembly:
 
     def write_out(self, config: RunConfig) -> RunConfig:
         """The configuration with every plugin setting and version in it."""
-        plugins = {name: self.settings[name].model_dump(mode="json", exclude_none=True) for name in self.composition.names}
+        plugins = {
+            name: self.settings[name].model_dump(mode="json", exclude_none=True)
+            for name in self.composition.names
+        }
         return config.model_copy(update={"plugins": plugins, "versions": self.versions})
 
     def build(self, config: RunConfig, vocabulary: int, device: torch.device) -> Model:
@@ -53,12 +56,16 @@ class Assembly:
         streams = Streams(config.train.seed)
         law = Initialisation(m.initialisation, m.embedding_std, m.forget_bias)
         dropout = (m.dropout_in, m.dropout_out)
-        model = build_model(self.composition, self.classes, self.settings, sizes, streams, dropout, law)
+        model = build_model(
+            self.composition, self.classes, self.settings, sizes, streams, dropout, law
+        )
         model.take_products_in(OPERANDS[resolve_precision(config.train.precision, device)])
         return model.to(device)
 
 
-def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, recipe: str = "fast") -> Assembly:
+def assemble(
+    plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, recipe: str = "fast"
+) -> Assembly:
     """Import the named plugins, validate their settings, refine their manifests by them, and compose.
 
     Args:
@@ -66,13 +73,15 @@ def assemble(plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, rec
         recipe: ``published`` puts the papers' settings where none are given.
 
     Raises:
-        CompositionError: for a plugin that is not there or cannot be imported, and plugins that do not compose.
+        CompositionError: for a plugin that is not there or cannot be imported, and plugins that do
+            not compose.
         PluginError: for a class that breaks the contract of a hook, or differs from its manifest.
         ConfigError: for settings that are not valid.
     """
     declared = [catalogue.part(name) for name in plugins]
     if not any(plugins.values()):
-        compose(declared, catalogue.defaults)  # no setting can mend it, so refuse without importing anything
+        # no setting can mend it, so refuse without importing anything
+        compose(declared, catalogue.defaults)
     classes, settings, parts = {}, {}, []
     for part, values in zip(declared, plugins.values(), strict=True):
         cls = catalogue.load(part.name)
@@ -88,14 +97,21 @@ def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
     """The part under its settings.
 
     Raises:
-        PluginError: when the refined manifest contradicts itself, or names a hook that the class does not implement.
+        PluginError: when the refined manifest contradicts itself, or names a hook that the class
+            does not implement.
     """
     manifest = cls.manifest(part.manifest, config)
     wrong = manifest.contradictions()
-    wrong += [f"{hook} is not among the hooks in plugin.toml" for hook in manifest.hooks if hook not in part.manifest.hooks]
+    wrong += [
+        f"{hook} is not among the hooks in plugin.toml"
+        for hook in manifest.hooks
+        if hook not in part.manifest.hooks
+    ]
     if wrong:
         raise PluginError(
-            f"the manifest of '{part.name}' ({part.distribution}) under its settings is wrong", *wrong, plugin=part.name
+            f"the manifest of '{part.name}' ({part.distribution}) under its settings is wrong",
+            *wrong,
+            plugin=part.name,
         )
     return replace(part, manifest=manifest)
 
@@ -106,7 +122,11 @@ def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Ass
         return assemble(config.plugins, catalogue, config.train.recipe)
     except AecoreError as error:
         missing = [name for name in config.plugins if name not in catalogue.entries]
-        trained = [f"{name} {version}" for name, version in config.versions.items() if name not in {"torch"}]
+        trained = [
+            f"{name} {version}"
+            for name, version in config.versions.items()
+            if name not in {"torch"}
+        ]
         if not missing:
             raise
         evidence = f"the run '{folder}' was trained with: {', '.join(trained)}"

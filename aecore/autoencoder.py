@@ -1,7 +1,8 @@
 """The autoencoder that stays fixed: a one-layer LSTM encoder and a one-layer LSTM decoder with a condition at every step.
 
 Source: the network of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), which later papers share.
-Deviations: lengths may be mixed in a batch (pads never reach a loss); no ``padding_idx``, which in the public code freezes the
+Deviations: lengths may be mixed in a batch (pads never reach a loss); no ``padding_idx``, which in
+    the public code freezes the
 last word's embedding; a dropout rate is a multiple of 1/65,536.
 """
 
@@ -64,15 +65,19 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """p(x | condition): c0 = W condition, h0 = tanh(c0), the condition beside each word embedding, untied output layer.
 
-    Dropout acts on the word embeddings and before the output layer, a mask per token, in training mode only.
+    Dropout acts on the word embeddings and before the output layer, a mask per token, in training
+    mode only.
 
     Attributes:
-        operands: float32 or bfloat16, in which LSTM and output layer take their products in training.
+        operands: float32 or bfloat16, in which LSTM and output layer take their products in
+            training.
     """
 
     operands = torch.float32
 
-    def __init__(self, sizes: Sizes, condition: int, dropout_in: float = 0.5, dropout_out: float = 0.5) -> None:
+    def __init__(
+        self, sizes: Sizes, condition: int, dropout_in: float = 0.5, dropout_out: float = 0.5
+    ) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sizes.vocabulary, sizes.embedding)
         with warnings.catch_warnings():  # torch warns of the empty weight of a language model
@@ -105,7 +110,9 @@ class Decoder(nn.Module):
         cell = self.bridge(rows)
         return torch.tanh(cell).unsqueeze(0), cell.unsqueeze(0)
 
-    def advance(self, words: Tensor, rows: Tensor, state: tuple[Tensor, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def advance(
+        self, words: Tensor, rows: Tensor, state: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         """One step of generation: logits (R, V) after the words (R,), and the next state."""
         states, state = self.lstm(self._inputs(self.embedding(words.unsqueeze(1)), rows), state)
         return self.output(states.squeeze(1)), state

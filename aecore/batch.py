@@ -18,8 +18,10 @@ class Batch:
         tokens: (B, T+1) int64, rows padded with ``PAD`` on the right.
         lengths: (B,) int64, the targets of each row: its words and ``</s>``.
         index: (B,) int64, the number of each sentence in its split.
-        labels: (B,) int64, the number of each sentence's label in ``Corpus.labels``; None where the corpus has none.
-        target: what each sentence is to become, row by row, with a T of its own; None where the corpus is no pairs.
+        labels: (B,) int64, the number of each sentence's label in ``Corpus.labels``; None where the
+            corpus has none.
+        target: what each sentence is to become, row by row, with a T of its own; None where the
+            corpus is no pairs.
     """
 
     tokens: Tensor

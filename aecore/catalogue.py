@@ -46,7 +46,12 @@ class Entry:
 class Catalogue:
     """Installed plugins by name, and the registries' known ones."""
 
-    def __init__(self, entries: dict[str, Entry], known: Mapping[str, Listing], registries: Registries | None = None) -> None:
+    def __init__(
+        self,
+        entries: dict[str, Entry],
+        known: Mapping[str, Listing],
+        registries: Registries | None = None,
+    ) -> None:
         self.entries = entries
         self.known = known
         self.registries = registries or Registries(known)
@@ -56,7 +61,8 @@ class Catalogue:
         """Read the entry points of the group ``aecore.plugins`` and the manifests beside them, importing none.
 
         Args:
-            registries: files that list further plugins; what is wrong with one is kept in ``registries.problems``.
+            registries: files that list further plugins; what is wrong with one is kept in
+                ``registries.problems``.
         """
         found: dict[str, list[EntryPoint]] = {}
         points, broken = _entry_points()
@@ -76,14 +82,17 @@ class Catalogue:
         """The usable entry called ``name``.
 
         Raises:
-            CompositionError: when none is installed (with the closest name and the install line) or it is not usable.
+            CompositionError: when none is installed (with the closest name and the install line) or
+                it is not usable.
         """
         name = normalise(name)
         if name not in self.entries:
             raise CompositionError(*self._missing(name))
         entry = self.entries[name]
         if entry.status != "ok":
-            raise CompositionError(f"the plugin '{name}' is installed but {entry.status}", entry.problem)
+            raise CompositionError(
+                f"the plugin '{name}' is installed but {entry.status}", entry.problem
+            )
         return entry
 
     def _missing(self, name: str) -> list[str]:
@@ -91,14 +100,25 @@ class Catalogue:
         lines = [f"installed: {', '.join(installed) or 'none'}"]
         if name in self.known:
             lines += self.registries.warnings_about(name)
-            return [f"the plugin '{name}' is not installed", *lines, f"try: {self.known[name].install}"]
-        lines = [f"no plugin is called '{name}'.{closest(name, [*self.entries, *self.known])}", *lines]
+            return [
+                f"the plugin '{name}' is not installed",
+                *lines,
+                f"try: {self.known[name].install}",
+            ]
+        lines = [
+            f"no plugin is called '{name}'.{closest(name, [*self.entries, *self.known])}",
+            *lines,
+        ]
         absent = [known for known in self.known if known not in self.entries]
         if absent:
             more = f" and {len(absent) - 1} more are" if len(absent) > 1 else " is"
             file = self.registries.origins.get(absent[0], registry_path()).name
-            lines.append(f"'{absent[0]}'{more} in {file} but not installed: {self.known[absent[0]].install}")
-        unread = [line for problem in self.registries.problems for line in str(problem).splitlines()]
+            lines.append(
+                f"'{absent[0]}'{more} in {file} but not installed: {self.known[absent[0]].install}"
+            )
+        unread = [
+            line for problem in self.registries.problems for line in str(problem).splitlines()
+        ]
         return [*lines, *unread, "see: aecore plugins list"]
 
     def part(self, name: str) -> Part:
@@ -161,7 +181,9 @@ def _one_by_one(found: Iterable[Distribution]) -> tuple[list[EntryPoint], dict[s
         except Exception as error:
             if GROUP in (distribution.read_text("entry_points.txt") or ""):
                 problem = f"the entry_points.txt of {name} cannot be read\nreason: {type(error).__name__}: {error}"
-                broken[normalise(name)] = Entry(normalise(name), "", name, distribution.version or "", "broken", problem)
+                broken[normalise(name)] = Entry(
+                    normalise(name), "", name, distribution.version or "", "broken", problem
+                )
     return points, broken
 
 
@@ -172,7 +194,14 @@ def _examine(name: str, points: list[EntryPoint]) -> Entry:
     distribution, version = meta[0]
     if len({first for first, _ in meta}) > 1:
         claims = ", ".join(sorted(f"{first} {second}" for first, second in meta))
-        return Entry(name, point.value, distribution, version, "duplicate", f"claimed by {claims}: uninstall all but one")
+        return Entry(
+            name,
+            point.value,
+            distribution,
+            version,
+            "duplicate",
+            f"claimed by {claims}: uninstall all but one",
+        )
     try:
         check_name(name)
         manifest = read_manifest(manifest_path(point.value), name)
@@ -190,16 +219,22 @@ def manifest_path(target: str) -> Path:
     try:
         spec = importlib.util.find_spec(top)
     except (ImportError, ValueError) as error:
-        raise ManifestError(f"the entry point '{target}' names no module", f"reason: {error}") from error
+        raise ManifestError(
+            f"the entry point '{target}' names no module", f"reason: {error}"
+        ) from error
     if spec is None or not spec.submodule_search_locations:
         gone = "cannot be found" if spec is None else "is a single file"
-        raise ManifestError(f"the package '{top}' {gone}", "due: an installed package with a plugin.toml in it")
+        raise ManifestError(
+            f"the package '{top}' {gone}", "due: an installed package with a plugin.toml in it"
+        )
     return Path(next(iter(spec.submodule_search_locations))) / "plugin.toml"
 
 
 def hook_kinds(hooks: tuple[str, ...]) -> list[str]:
     """``name (kind)`` for each hook, as listings show it; a registry may know hooks of a later API."""
-    return [f"{hook} ({HOOKS[hook].kind if hook in HOOKS else f'not in API {API}'})" for hook in hooks]
+    return [
+        f"{hook} ({HOOKS[hook].kind if hook in HOOKS else f'not in API {API}'})" for hook in hooks
+    ]
 
 
 __all__ = [

@@ -62,12 +62,17 @@ class Composition:
     @property
     def batching(self) -> Batching:
         """Length buckets, which waste fewest pads, unless a plugin couples the sentences of a batch and needs them mixed."""
-        return "mixed" if any(part.manifest.batching == "mixed" for part in self.parts) else "bucketed"
+        return (
+            "mixed" if any(part.manifest.batching == "mixed" for part in self.parts) else "bucketed"
+        )
 
     @property
     def select_on(self) -> str:
         """The validation metric that selects the weights: what the first plugin with a wish says."""
-        return next((p.manifest.select_on for p in self.parts if p.manifest.select_on != "objective"), "objective")
+        return next(
+            (p.manifest.select_on for p in self.parts if p.manifest.select_on != "objective"),
+            "objective",
+        )
 
     def implementers(self, hook: str) -> list[str]:
         """Whom a call of the hook reaches, in order: the owner, or every plugin that declares it."""
@@ -84,8 +89,8 @@ def compose(named: Sequence[Part], defaults: Part) -> Composition:
     """Resolve the hooks of the named plugins over the defaults.
 
     Raises:
-        CompositionError: for a plugin that is named twice, two owners of one hook, or a requirement that is not met; with the
-            names, the reason and the nearest composition that works.
+        CompositionError: for a plugin that is named twice, two owners of one hook, or a requirement
+            that is not met; with the names, the reason and the nearest composition that works.
     """
     problem = _problem(named, defaults)
     if problem is not None:
@@ -117,7 +122,9 @@ def _refine_defaults(manifest: Manifest, named: Iterable[Part]) -> Manifest:
     if "geometry" in given:
         provides.pop("geometry", None)
     requires = Capabilities() if "kl_term" in taken else manifest.requires
-    return manifest.model_copy(update={"provides": Capabilities.model_validate(provides), "requires": requires})
+    return manifest.model_copy(
+        update={"provides": Capabilities.model_validate(provides), "requires": requires}
+    )
 
 
 def _levels(parts: Iterable[Part], owners: dict[str, str]) -> dict[str, Level]:
@@ -154,10 +161,18 @@ def _two_spaces(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None
     taken = {hook for part in named for hook in part.owns()}
     needed = any(hook not in taken for hook in GIVEN_BY["geometry"])
     parts = [*named, defaults] if needed else named
-    spaces = [(part.name, part.manifest.provides.geometry) for part in parts if part.manifest.provides.geometry]
+    spaces = [
+        (part.name, part.manifest.provides.geometry)
+        for part in parts
+        if part.manifest.provides.geometry
+    ]
     for (one, its), (other, theirs) in combinations(spaces, 2):
         if its != theirs:
-            return (f"'{one}' and '{other}' do not share a latent space", f"{one}: {its}", f"{other}: {theirs}")
+            return (
+                f"'{one}' and '{other}' do not share a latent space",
+                f"{one}: {its}",
+                f"{other}: {theirs}",
+            )
     return None
 
 
@@ -186,7 +201,9 @@ def _requirements(part: Part) -> dict[str, Level]:
 def _giver(composition: Composition, word: str) -> str:
     """Whose level of ``word`` it is: that of the defaults' divergence can be another plugin's doing."""
     owner = next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
-    lowering = [part.name for part in composition.parts if part.name != DEFAULTS and not _factorised([part])]
+    lowering = [
+        part.name for part in composition.parts if part.name != DEFAULTS and not _factorised([part])
+    ]
     return lowering[0] if owner == DEFAULTS and word == "kl" and lowering else owner
 
 
@@ -209,7 +226,11 @@ def reaches(word: str, level: Level | None, least: Level) -> bool:
 
 def _due(word: str, least: Level) -> str:
     """What a level has to be, for the sentence that refuses."""
-    return f"to reach the {_shown(word, least)}" if isinstance(least, frozenset) else f"to be {_shown(word, least)}"
+    return (
+        f"to reach the {_shown(word, least)}"
+        if isinstance(least, frozenset)
+        else f"to be {_shown(word, least)}"
+    )
 
 
 def _shown(word: str, level: Level | None, exact: bool = False) -> str:
@@ -225,8 +246,12 @@ def _nearest(named: Sequence[Part], defaults: Part) -> list[str]:
     """The largest part of the wish that composes, as a command."""
     unique = list({part.name: part for part in named}.values())
     for size in range(min(len(unique), len(named) - 1), 0, -1):
-        works = [chosen for chosen in combinations(unique, size) if _problem(chosen, defaults) is None]
+        works = [
+            chosen for chosen in combinations(unique, size) if _problem(chosen, defaults) is None
+        ]
         if works:
-            commands = [" ".join(f"--plugin {part.name}" for part in chosen) for chosen in works[:3]]
+            commands = [
+                " ".join(f"--plugin {part.name}" for part in chosen) for chosen in works[:3]
+            ]
             return [f"works: {commands[0]}", *(f"or:    {command}" for command in commands[1:])]
     return []

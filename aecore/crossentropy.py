@@ -1,10 +1,11 @@
 """The output layer and its cross-entropy in one: the logits of N tokens over V words are never materialised twice.
 
-The target's logit takes the place of the usual maximum in log sum_v exp(l_v - l_target): the sum is at least 1, so nothing
-underflows, and it overflows only where a token costs more than 88 nats, which is then computed the slow way.
+The target's logit takes the place of the usual maximum in log sum_v exp(l_v - l_target): the sum is
+at least 1, so nothing underflows, and it overflows only where a token costs more than 88 nats,
+which is then computed the slow way.
 
-With bf16 operands the products of states and weights are taken in bf16, which is several times as fast where the processor
-has it; target logits, exponentials and sums stay float32.
+With bf16 operands the products of states and weights are taken in bf16, which is several times as
+fast where the processor has it; target logits, exponentials and sums stay float32.
 """
 
 from __future__ import annotations
@@ -18,21 +19,26 @@ from torch.nn import functional as F
 
 from aecore import secondorder
 
-#: The tile of logits that evaluation holds at a time, tokens by words: 2 MiB in float32, which stays in the cache of a CPU.
+#: The tile of logits that evaluation holds at a time, tokens by words: 2 MiB in float32, which
+#: stays in the cache of a CPU.
 EVALUATION_CHUNK = 512
 EVALUATION_WORDS = 1024
-#: Tokens in a tile of whole rows on other devices, where launching a kernel costs more than memory does.
+#: Tokens in a tile of whole rows on other devices, where launching a kernel costs more than memory
+#: does.
 DEVICE_CHUNK = 8192
 #: Words in a tile of training on a CPU, and in one of its backward pass.
 TRAINING_WORDS = 512
 BACKWARD_WORDS = 1024
 
 
-def token_nll(states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype = torch.float32) -> Tensor:
+def token_nll(
+    states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype = torch.float32
+) -> Tensor:
     """(N,): -log softmax(W h)[target] in nats, for states h (N, H), targets (N,) and the output weights W (V, H).
 
     Args:
-        operands: float32 or bfloat16, in which the products of training are taken; evaluation takes float32.
+        operands: float32 or bfloat16, in which the products of training are taken; evaluation takes
+            float32.
     """
     if not torch.is_grad_enabled():
         return _evaluated(states, targets, weight)
@@ -44,7 +50,9 @@ def token_nll(states: Tensor, targets: Tensor, weight: Tensor, operands: torch.d
     return _plain(states, targets, weight, operands)
 
 
-def _plain(states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype | None = None) -> Tensor:
+def _plain(
+    states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype | None = None
+) -> Tensor:
     """The same by torch's own functions; in the type of the states where no ``operands`` are named."""
     inputs = (states, weight) if operands is None else (states.to(operands), weight.to(operands))
     return F.cross_entropy(F.linear(*inputs).to(states.dtype), targets, reduction="none")
@@ -53,12 +61,14 @@ def _plain(states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtyp
 class _Tiled(torch.autograd.Function):
     """Exponentiates tiles of logits while they are in the cache, and makes gradients of them without touching them again.
 
-    The tiles are words by tokens, (V, n), so that each is contiguous. Where the gradient is itself to be differentiated
-    (``create_graph``), it is computed by plain operations instead.
+    The tiles are words by tokens, (V, n), so that each is contiguous. Where the gradient is itself
+    to be differentiated (``create_graph``), it is computed by plain operations instead.
     """
 
     @staticmethod
-    def forward(ctx: Any, states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any, states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype
+    ) -> tuple[Tensor, Tensor]:
         own = (states * weight[targets]).sum(1)  # (N,)
         total = torch.zeros_like(own)
         ctx.exponentials = states.new_empty(len(weight), len(states), dtype=operands)
@@ -80,10 +90,13 @@ class _Tiled(torch.autograd.Function):
         states, targets, weight, total = ctx.saved_tensors
         if torch.is_grad_enabled():
             losses = _plain(states, targets, weight)
-            first, second = torch.autograd.grad(losses, (states, weight), gradient, create_graph=True)
+            first, second = torch.autograd.grad(
+                losses, (states, weight), gradient, create_graph=True
+            )
             return first, None, second, None
         operands = ctx.exponentials.dtype
-        scale = (gradient / total).unsqueeze(1)  # the factors go to the states, which are fewer than the exponentials
+        # the factors go to the states, which are fewer than the exponentials
+        scale = (gradient / total).unsqueeze(1)
         scaled, to_states = (states * scale).to(operands), torch.zeros_like(states)
         to_weight = torch.empty_like(weight)
         for tile, part, to_part in _tiles(BACKWARD_WORDS, ctx.exponentials, weight, to_weight):
@@ -110,7 +123,9 @@ def _evaluated(states: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
     cpu = states.device.type == "cpu"
     rows, words = (EVALUATION_CHUNK, EVALUATION_WORDS) if cpu else (DEVICE_CHUNK, len(weight))
     buffer = states.new_empty(min(rows, len(states)) * min(words, len(weight)))
-    for some, target, sum_ in zip(*(torch.split(whole, rows) for whole in (states, own, total)), strict=True):
+    for some, target, sum_ in zip(
+        *(torch.split(whole, rows) for whole in (states, own, total)), strict=True
+    ):
         for part in torch.split(weight, words):
             tile = buffer[: len(some) * len(part)].view(len(some), len(part))
             torch.mm(some, part.t(), out=tile)
@@ -118,5 +133,7 @@ def _evaluated(states: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
     losses = total.squeeze(1).log()
     lost = (~losses.isfinite()).nonzero().squeeze(1)
     if len(lost):
-        losses[lost] = F.cross_entropy(F.linear(states[lost], weight), targets[lost], reduction="none")
+        losses[lost] = F.cross_entropy(
+            F.linear(states[lost], weight), targets[lost], reduction="none"
+        )
     return losses

@@ -19,7 +19,9 @@ from aecore.plugin import Implementation, Plugin
 class Call:
     """One plugin's implementation of one hook, called with the arguments that it names."""
 
-    def __init__(self, plugin: str, source: str, hook: Hook, implementation: pluggy.HookImpl) -> None:
+    def __init__(
+        self, plugin: str, source: str, hook: Hook, implementation: pluggy.HookImpl
+    ) -> None:
         self.plugin = plugin
         self.source = source
         self.hook = hook
@@ -32,9 +34,13 @@ class Call:
         Raises:
             PluginError: when the plugin raises, asks for what it must not have, or returns None.
         """
-        value = self.within(self.hook.name, self._function, *[offered[name] for name in self._arguments])
+        value = self.within(
+            self.hook.name, self._function, *[offered[name] for name in self._arguments]
+        )
         if value is None:
-            raise self.error(f"returned None from {self.hook.name}", "likely: is a `return` missing?")
+            raise self.error(
+                f"returned None from {self.hook.name}", "likely: is a `return` missing?"
+            )
         return value
 
     def within(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -58,7 +64,9 @@ class Call:
         who = f"'{self.plugin}' ({self.source})" if self.source else f"'{self.plugin}'"
         arguments = ", ".join(self._arguments)
         place = f"hook:   {self.hook.name}({arguments}), {self.place}"
-        return PluginError(f"{who} {what}", place, *evidence, plugin=self.plugin, hook=self.hook.name)
+        return PluginError(
+            f"{who} {what}", place, *evidence, plugin=self.plugin, hook=self.hook.name
+        )
 
     def tensor(self, value: Any, due: tuple[int | str, ...], part: str = "a value") -> Tensor:
         """``value`` if it is a floating-point tensor of the shape ``due``, whose named axes may have any size.
@@ -68,16 +76,21 @@ class Call:
         """
         shown = f"({', '.join(map(str, due))}{',' if len(due) == 1 else ''})"
         if not isinstance(value, Tensor):
-            raise self.error(f"returned {part} of type {type(value).__name__} from {self.hook.name}; a tensor {shown} was due")
+            raise self.error(
+                f"returned {part} of type {type(value).__name__} from {self.hook.name}; a tensor {shown} was due"
+            )
         fits = len(value.shape) == len(due) and all(
-            isinstance(axis, str) or axis == size for axis, size in zip(due, value.shape, strict=False)
+            isinstance(axis, str) or axis == size
+            for axis, size in zip(due, value.shape, strict=False)
         )
         if not fits:
             came = tuple(value.shape)
             what = f"returned {part} of shape {came} from {self.hook.name}; {shown} was due"
             raise self.error(what, *_likely(came, due))
         if not value.is_floating_point():
-            raise self.error(f"returned {part} of type {value.dtype} from {self.hook.name}; floating point was due")
+            raise self.error(
+                f"returned {part} of type {value.dtype} from {self.hook.name}; floating point was due"
+            )
         return value
 
 
@@ -103,10 +116,16 @@ class Hooks:
         sources = {part.name: part.distribution for part in composition.parts}
         self._calls: dict[str, list[Call]] = {}
         for hook in HOOKS.values():
-            found = {impl.plugin_name: impl for impl in getattr(manager.hook, hook.name).get_hookimpls()}
+            found = {
+                impl.plugin_name: impl for impl in getattr(manager.hook, hook.name).get_hookimpls()
+            }
             reached = composition.implementers(hook.name)
-            self._calls[hook.name] = [Call(name, sources[name], hook, found[name]) for name in reached]
-        self._owners = {hook.name: self._calls[hook.name][0] for hook in HOOKS.values() if hook.kind == "owner"}
+            self._calls[hook.name] = [
+                Call(name, sources[name], hook, found[name]) for name in reached
+            ]
+        self._owners = {
+            hook.name: self._calls[hook.name][0] for hook in HOOKS.values() if hook.kind == "owner"
+        }
 
     def owner(self, hook: str) -> Call:
         """The one implementation of an owner hook."""

@@ -15,7 +15,8 @@ LEVELS = 65_536
 def dropout(inputs: Tensor, rate: float) -> Tensor:
     """m x / (1 - p), elementwise, with m ~ Bernoulli(1 - p) independently; p is ``rate`` to 1/65,536.
 
-    From torch's global generator of the device. The expectation is ``inputs`` exactly, since p itself divides.
+    From torch's global generator of the device. The expectation is ``inputs`` exactly, since p
+    itself divides.
     """
     dropped = round(rate * LEVELS)
     if dropped == 0:

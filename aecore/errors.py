@@ -9,7 +9,8 @@ from collections.abc import Iterable
 class AecoreError(Exception):
     """The base of every error that aecore raises on purpose; the command line prints it without a traceback.
 
-    ``str(error)`` is the sentence ``what`` followed by the ``evidence`` lines, each indented by two spaces.
+    ``str(error)`` is the sentence ``what`` followed by the ``evidence`` lines, each indented by two
+    spaces.
     """
 
     exit_code = 2

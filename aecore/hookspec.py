@@ -1,12 +1,14 @@
 """The hooks of aecore, API 1: every place where a paper may change the autoencoder, as a typed contract.
 
-Axes: B sentences, K samples of z per sentence, D latent dimensions, C condition size, H encoder features, T target tokens,
+Axes: B sentences, K samples of z per sentence, D latent dimensions, C condition size, H encoder
+    features, T target tokens,
 G additive groups of a divergence. Energies are nats per sentence.
 
-Three kinds. An *owner* hook has one implementation, chosen at composition: the named plugin that implements it, else the
-default in ``aecore.vae``. A *chain* hook is a function value -> value, applied in the order of ``--plugin``. An *all* hook is
-called one plugin at a time, in that order. ``None`` from an owner or a chain is an error. An implementation takes only the
-arguments that it needs, by name.
+Three kinds. An *owner* hook has one implementation, chosen at composition: the named plugin that
+implements it, else the default in ``aecore.vae``. A *chain* hook is a function value -> value,
+applied in the order of ``--plugin``. An *all* hook is called one plugin at a time, in that order.
+``None`` from an owner or a chain is an error. An implementation takes only the arguments that it
+needs, by name.
 """
 
 from __future__ import annotations
@@ -74,18 +76,23 @@ def _declare(kind: Kind) -> Callable[[_F], _F]:
 def posterior_sample(features: Tensor, n_samples: int, batch: Batch | None) -> PosteriorSample:
     """Draw K samples of z for each of B sentences from q(z | x), reparameterised.
 
-    When: once per training step, once per sentence in evaluation, and where a prior encodes pseudo-inputs.
+    When: once per training step, once per sentence in evaluation, and where a prior encodes
+        pseudo-inputs.
 
     Args:
         features: (B, H), the encoder's last state.
-        n_samples: K, the samples that are wanted; a point posterior returns K = 1 whatever is asked.
-        batch: the sentences, or None where the features come from pseudo-inputs and are all there is.
+        n_samples: K, the samples that are wanted; a point posterior returns K = 1 whatever is
+            asked.
+        batch: the sentences, or None where the features come from pseudo-inputs and are all there
+            is.
 
     Returns:
-        A `PosteriorSample` whose z is (B, K, D); with ``log_prob`` where it is known exactly from the noise, or with a
-        ``distribution`` of batch shape (B,) and event shape (D,), or, for an implicit posterior, with neither.
+        A `PosteriorSample` whose z is (B, K, D); with ``log_prob`` where it is known exactly from
+        the noise, or with a ``distribution`` of batch shape (B,) and event shape (D,), or, for an
+        implicit posterior, with neither.
 
-    Do not: seed anything, read this step's beta (``model.beta`` is the last joint step's), couple the sentences of a batch.
+    Do not: seed anything, read this step's beta (``model.beta`` is the last joint step's), couple
+        the sentences of a batch.
     """
 
 
@@ -93,13 +100,15 @@ def posterior_sample(features: Tensor, n_samples: int, batch: Batch | None) -> P
 def prior_logprob(z: Tensor) -> Tensor:
     """The log density of the prior, log p(z).
 
-    When: wherever a divergence or an importance weight needs it. Owned together with ``prior_sample``.
+    When: wherever a divergence or an importance weight needs it. Owned together with
+        ``prior_sample``.
 
     Args:
         z: (..., D), any leading axes.
 
     Returns:
-        (...), nats, in the measure of the declared latent space, differentiable in z and in the prior's parameters.
+        (...), nats, in the measure of the declared latent space, differentiable in z and in the
+        prior's parameters.
     """
 
 
@@ -107,7 +116,8 @@ def prior_logprob(z: Tensor) -> Tensor:
 def prior_sample(n: int) -> Tensor:
     """Draw n latents from the prior, reparameterised.
 
-    When: for generation, and for critics and penalties that compare with the prior. Owned together with ``prior_logprob``.
+    When: for generation, and for critics and penalties that compare with the prior. Owned together
+        with ``prior_logprob``.
 
     Args:
         n: the number of draws.
@@ -138,13 +148,15 @@ def decoder_condition(z: Tensor) -> Tensor:
 def pre_train_init(session: Session) -> list[Stage]:
     """Prepare training, and name the stages that the trainer runs before the first joint step.
 
-    When: once, before step 0; again when a run is resumed inside a stage, whose saved weights then replace what this did.
+    When: once, before step 0; again when a run is resumed inside a stage, whose saved weights then
+        replace what this did.
 
     Args:
         session: the run's training data, counters and updates.
 
     Returns:
-        A list of `Stage`, possibly empty. Train inside stages only: a loop in here could not be resumed.
+        A list of `Stage`, possibly empty. Train inside stages only: a loop in here could not be
+            resumed.
     """
 
 
@@ -181,10 +193,12 @@ def corrupt_input(batch: Batch) -> Batch:
 def critic_loss(step: DetachedStep) -> Tensor:
     """The loss of a plugin's own critic on one batch.
 
-    When: ``critic.steps`` times before each joint step's update, on a view of the step cut from the graph.
+    When: ``critic.steps`` times before each joint step's update, on a view of the step cut from the
+        graph.
 
     Args:
-        step: batch, features, z, code, fresh prior samples; asking it for rec, kl or beta is an error.
+        step: batch, features, z, code, fresh prior samples; asking it for rec, kl or beta is an
+            error.
 
     Returns:
         A scalar, minimised over the plugin's parameters of role ``critic`` alone.
@@ -195,15 +209,17 @@ def critic_loss(step: DetachedStep) -> Tensor:
 def kl_term(step: Step) -> Tensor:
     """Price one batch of latents: the divergence of q from p, or the penalty that stands in its place.
 
-    When: once per training step and per evaluation batch, after sampling, before the objective. The objective charges
+    When: once per training step and per evaluation batch, after sampling, before the objective. The
+        objective charges
     ``beta`` times what ``kl_penalty`` makes of it; what is reported is this.
 
     Args:
-        step: features (B, H), sample.z (B, K, D), log_prior (B, K); lazily computed, so ask only for what you need.
+        step: features (B, H), sample.z (B, K, D), log_prior (B, K); lazily computed, so ask only
+            for what you need.
 
     Returns:
-        (B, G), nats per sentence, attached to the graph: G additive groups, D for a factorised KL, 1 otherwise; a
-        batch-level penalty is expanded to (B, 1). What is charged at beta 1.
+        (B, G), nats per sentence, attached to the graph: G additive groups, D for a factorised KL,
+        1 otherwise; a batch-level penalty is expanded to (B, 1). What is charged at beta 1.
 
     Do not: mask or average over sentences, seed anything, call backward.
     """
@@ -213,7 +229,8 @@ def kl_term(step: Step) -> Tensor:
 def kl_penalty(kl: Tensor, step: Step) -> Tensor:
     """Turn the raw divergence into what the objective charges, e.g. by free bits.
 
-    When: once per joint step, and once per evaluation batch for the validation objective alone: what is reported as ``kl`` and
+    When: once per joint step, and once per evaluation batch for the validation objective alone:
+        what is reported as ``kl`` and
     in bounds is the raw divergence.
 
     Args:
@@ -235,7 +252,8 @@ def beta_schedule(index: int, epoch: float, total_steps: int, kl: Tensor) -> flo
         index: joint steps done before this one.
         epoch: real epochs done before this one, index / steps per epoch.
         total_steps: the joint steps that the run plans.
-        kl: 0-d, detached: this step's raw divergence, mean over the sentences of the batch, nats per sentence.
+        kl: 0-d, detached: this step's raw divergence, mean over the sentences of the batch, nats
+            per sentence.
 
     Returns:
         A float or a 0-d tensor. State belongs into buffers, so that it is saved and resumed.
@@ -248,7 +266,8 @@ def beta_schedule(index: int, epoch: float, total_steps: int, kl: Tensor) -> flo
 def objective(step: Step) -> Tensor:
     """Combine the terms of a step into what is minimised.
 
-    When: once per joint step, and once per evaluation batch, there at the last joint step's beta: it selects the weights.
+    When: once per joint step, and once per evaluation batch, there at the last joint step's beta:
+        it selects the weights.
 
     Args:
         step: rec (B, K), kl_loss (B, G'), beta.

@@ -1,8 +1,9 @@
 """Initialisation: how fresh parameters are drawn, which decides how soon an LSTM autoencoder learns anything.
 
-Source: ``published``: He et al. (ICLR 2019) and Li et al. (EMNLP 2019), every parameter from U(-0.01, 0.01), embeddings from
-    U(-0.1, 0.1). ``orthogonal``: Saxe et al. (ICLR 2014, https://arxiv.org/abs/1312.6120) for recurrent weights, Glorot and
-    Bengio (AISTATS 2010) for all others, a positive forget bias as in Jozefowicz et al. (ICML 2015).
+Source: ``published``: He et al. (ICLR 2019) and Li et al. (EMNLP 2019), every parameter from
+    U(-0.01, 0.01), embeddings from U(-0.1, 0.1). ``orthogonal``: Saxe et al. (ICLR 2014,
+    https://arxiv.org/abs/1312.6120) for recurrent weights, Glorot and Bengio (AISTATS 2010) for all
+    others, a positive forget bias as in Jozefowicz et al. (ICML 2015).
 """
 
 from __future__ import annotations
@@ -93,7 +94,7 @@ def initialising(law: Initialisation) -> Iterator[None]:
 def initialise(module: nn.Module) -> None:
     """Draw every parameter of a module as the run's recipe says; ``published`` outside of any run.
 
-    Linear layers, LSTMs and embeddings get their law; any other parameter is drawn from U(-0.01, 0.01). What a method needs
-    otherwise, it sets afterwards.
+    Linear layers, LSTMs and embeddings get their law; any other parameter is drawn from U(-0.01,
+    0.01). What a method needs otherwise, it sets afterwards.
     """
     (_current.get() or PUBLISHED).draw(module)

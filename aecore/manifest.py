@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+)
 
 from aecore.errors import AecoreError, closest
 from aecore.hookspec import API, HOOKS
@@ -85,15 +92,19 @@ class Capabilities(_Data):
 
     def stated(self) -> dict[str, str | frozenset[str]]:
         """The words that are said, in the order of the class."""
-        return {word: value for word in type(self).model_fields if (value := getattr(self, word)) is not None}
+        return {
+            word: value
+            for word in type(self).model_fields
+            if (value := getattr(self, word)) is not None
+        }
 
 
 class Manifest(_Data):
     """One table of plugin.toml; ``Plugin.manifest(config)`` refines it by settings.
 
-    ``published`` holds the settings that the paper ran with, where they are not the defaults: they stand in for these under
-    ``train.recipe = published``. ``exceptions`` names the checks of the conformance kit that the method cannot pass, each with
-    the reason.
+    ``published`` holds the settings that the paper ran with, where they are not the defaults: they
+    stand in for these under ``train.recipe = published``. ``exceptions`` names the checks of the
+    conformance kit that the method cannot pass, each with the reason.
     """
 
     summary: str
@@ -114,12 +125,17 @@ class Manifest(_Data):
 
     def contradictions(self) -> list[str]:
         """What is wrong with the manifest as a whole, a sentence each."""
-        found = [f"hooks names {hook} more than once" for hook in sorted({h for h in self.hooks if self.hooks.count(h) > 1})]
+        found = [
+            f"hooks names {hook} more than once"
+            for hook in sorted({h for h in self.hooks if self.hooks.count(h) > 1})
+        ]
         stated = self.provides.stated()
         for word, hooks in GIVEN_BY.items():
             owns = any(hook in self.hooks for hook in hooks)
             if word in stated and not owns:
-                found.append(f"provides.{word} belongs to the owner of {' or '.join(hooks)}, which is not among its hooks")
+                found.append(
+                    f"provides.{word} belongs to the owner of {' or '.join(hooks)}, which is not among its hooks"
+                )
             if owns and word not in stated and word != "geometry":
                 found.append(f"hooks names {hooks[0]}, so provides.{word} must say what it gives")
         for one, other in TOGETHER:
@@ -132,17 +148,22 @@ def read_manifest(path: Path, name: str) -> Manifest:
     """The manifest of the plugin ``name`` in the file ``path``.
 
     Raises:
-        ManifestError: when the file is missing or is no TOML, lacks the table, or breaks the schema.
+        ManifestError: when the file is missing or is no TOML, lacks the table, or breaks the
+            schema.
     """
     try:
         tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ManifestError(f"'{name}' has no plugin.toml", f"looked for: {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ManifestError(f"the plugin.toml of '{name}' cannot be read", f"file: {path}", f"reason: {error}") from error
+        raise ManifestError(
+            f"the plugin.toml of '{name}' cannot be read", f"file: {path}", f"reason: {error}"
+        ) from error
     if name not in tables:
         found = ", ".join(tables) or "none"
-        raise ManifestError(f"plugin.toml has no table [{name}]", f"file: {path}", f"tables: {found}")
+        raise ManifestError(
+            f"plugin.toml has no table [{name}]", f"file: {path}", f"tables: {found}"
+        )
     return parse_manifest(tables[name], name, str(path))
 
 
@@ -151,10 +172,14 @@ def parse_manifest(table: object, name: str, source: str) -> Manifest:
     try:
         manifest = Manifest.model_validate(table)
     except ValidationError as error:
-        raise ManifestError(f"the manifest of '{name}' is not valid", f"file: {source}", *validation_lines(error)) from error
+        raise ManifestError(
+            f"the manifest of '{name}' is not valid", f"file: {source}", *validation_lines(error)
+        ) from error
     wrong = manifest.contradictions()
     if wrong:
-        raise ManifestError(f"the manifest of '{name}' contradicts itself", f"file: {source}", *wrong)
+        raise ManifestError(
+            f"the manifest of '{name}' contradicts itself", f"file: {source}", *wrong
+        )
     return manifest
 
 
@@ -162,7 +187,9 @@ def validation_lines(error: ValidationError, prefix: str = "") -> list[str]:
     """A pydantic error as lines ``key = value: reason``."""
     lines = []
     for item in error.errors(include_url=False, include_context=False):
-        key = ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "it"
+        key = (
+            ".".join([*([prefix] if prefix else []), *(str(part) for part in item["loc"])]) or "it"
+        )
         reason = item["msg"].removeprefix("Value error, ")
         shown = "" if item["type"] == "missing" else f" = {item['input']!r}"
         lines.append(f"{key}{shown}: {reason[:1].lower()}{reason[1:]}")

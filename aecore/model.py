@@ -35,7 +35,8 @@ class Model(nn.Module):
         space: the latent space, with the curvature that a plugin's settings give it.
         samples: K, the posterior samples per sentence in training: the most that a plugin asks for.
         beta: 0-d buffer, the weight of the divergence at the last joint step.
-        version: a number that changes when weights are updated or loaded; updates of critics do not count.
+        version: a number that changes when weights are updated or loaded; updates of critics do not
+            count.
         initialisation: the law of fresh parameters.
     """
 
@@ -59,7 +60,8 @@ class Model(nn.Module):
         self.space = _space(composition, plugins)
         self.samples = max(plugin.samples for plugin in plugins.values())
         self.plugins = nn.ModuleDict()
-        self.plugins._modules.update(plugins)  # `add_module` would refuse a plugin called half, values or train
+        # `add_module` would refuse a plugin called half, values or train
+        self.plugins._modules.update(plugins)
         self.hooks = Hooks(composition, plugins)
         self.register_buffer("beta", torch.zeros(()))
         self.version = 0
@@ -121,22 +123,29 @@ class Model(nn.Module):
         """(N, H): the features of N sequences given as embeddings (N, L, E) with ``lengths`` (N,) steps each."""
         return self.encoder.from_embedded(embedded, lengths)
 
-    def posterior_sample(self, features: Tensor, n_samples: int = 1, batch: Batch | None = None) -> PosteriorSample:
+    def posterior_sample(
+        self, features: Tensor, n_samples: int = 1, batch: Batch | None = None
+    ) -> PosteriorSample:
         """K draws of z for each of B sentences; see the hook of the same name."""
         call = self.hooks.owner("posterior_sample")
         sample = call(features=features, n_samples=n_samples, batch=batch)
         if not isinstance(sample, PosteriorSample):
-            raise call.error(f"returned {type(sample).__name__} from posterior_sample; a PosteriorSample was due")
+            raise call.error(
+                f"returned {type(sample).__name__} from posterior_sample; a PosteriorSample was due"
+            )
         samples = 1 if self.level["posterior"] == "point" else n_samples
         call.tensor(sample.z, (len(features), samples, self.sizes.latent), "z")
         if sample.given_log_prob is not None:
             call.tensor(sample.given_log_prob, (len(features), samples), "log_prob")
         if not self._distribution_seen:  # once: its density costs more than it would find out later
             self._distribution_seen = True
-            # On a copy and outside the graph: a density computed earlier than in later steps would reorder the sums of the
-            # backward pass, and the first step after a resume would differ in the last digit from the uninterrupted one.
+            # On a copy and outside the graph: a density computed earlier than in later steps would
+            # reorder the sums of the backward pass, and the first step after a resume would differ
+            # in the last digit from the uninterrupted one.
             with torch.no_grad():
-                known = PosteriorSample(sample.z, sample.distribution, sample.given_log_prob, sample.centre)
+                known = PosteriorSample(
+                    sample.z, sample.distribution, sample.given_log_prob, sample.centre
+                )
                 self._check_distribution(call, known)
         return sample
 
@@ -144,15 +153,21 @@ class Model(nn.Module):
         try:
             log_prob, mean = sample.log_prob, sample.mean
         except Exception as error:
-            raise call.error(f"returned a distribution that raised {type(error).__name__}: {error}") from error
+            raise call.error(
+                f"returned a distribution that raised {type(error).__name__}: {error}"
+            ) from error
         if log_prob is not None:
             call.tensor(log_prob, tuple(sample.z.shape[:2]), "log_prob")
         call.tensor(mean, (len(sample.z), self.sizes.latent), "a mean")
         level = str(self.level["posterior"])
         if level == "gaussian" and not hasattr(sample.distribution, "stddev"):
-            raise call.error("provides posterior = 'gaussian', but returned no distribution with mean and stddev")
+            raise call.error(
+                "provides posterior = 'gaussian', but returned no distribution with mean and stddev"
+            )
         if log_prob is None and reaches("posterior", level, "density"):
-            raise call.error(f"provides posterior = '{level}', but returned neither log_prob nor a distribution")
+            raise call.error(
+                f"provides posterior = '{level}', but returned neither log_prob nor a distribution"
+            )
 
     def prior_logprob(self, z: Tensor) -> Tensor:
         """(...): log p(z) in nats, for z of shape (..., D)."""
@@ -180,16 +195,23 @@ class Model(nn.Module):
     def reset_decoder(self) -> None:
         """Draw every parameter of role decoder again, as the constructors drew it; everything else, buffers too, stays.
 
-        In place, so that optimisers keep their parameters but not their meaning: call it between phases, in
-        ``pre_train_init`` or ``Stage.done``, where the random stream is the run's.
+        In place, so that optimisers keep their parameters but not their meaning: call it between
+        phases, in ``pre_train_init`` or ``Stage.done``, where the random stream is the run's.
         """
         old = self.decoder
         with initialising(self.initialisation):
-            _copy(Decoder(self.sizes, int(self._width), old.dropout_in, old.dropout_out).named_parameters(), old)
+            _copy(
+                Decoder(
+                    self.sizes, int(self._width), old.dropout_in, old.dropout_out
+                ).named_parameters(),
+                old,
+            )
             for name in self.plugins:
                 plugin = self.plugin(name)
                 if any(True for _ in plugin.parameters_of("decoder")):
-                    _copy(type(plugin)(plugin.config, plugin.sizes).parameters_of("decoder"), plugin)
+                    _copy(
+                        type(plugin)(plugin.config, plugin.sizes).parameters_of("decoder"), plugin
+                    )
         self.weights_changed()
 
     def take_products_in(self, operands: torch.dtype) -> None:
@@ -212,7 +234,9 @@ class Model(nn.Module):
         for call in self.hooks.each("corrupt_input"):
             corrupted = call(batch=batch)
             if not isinstance(corrupted, Batch) or len(corrupted) != len(batch):
-                raise call.error(f"did not return a Batch of {len(batch)} sentences from corrupt_input")
+                raise call.error(
+                    f"did not return a Batch of {len(batch)} sentences from corrupt_input"
+                )
             batch = corrupted
         return batch
 
@@ -233,7 +257,9 @@ def _space(composition: Composition, plugins: Mapping[str, Plugin]) -> Space:
     """The latent space of whoever gives ``latent``; two that give one must agree in their settings too."""
     spaces: dict[str, Space] = {}
     for name in {composition.owners[hook]: None for hook in GIVEN_BY["geometry"]}:
-        word = next(part for part in composition.parts if part.name == name).manifest.provides.geometry
+        word = next(
+            part for part in composition.parts if part.name == name
+        ).manifest.provides.geometry
         space = plugins[name].space
         if word is not None and space.name != word:
             raise PluginError(
@@ -246,7 +272,11 @@ def _space(composition: Composition, plugins: Mapping[str, Plugin]) -> Space:
     for name, space in spaces.items():
         first, its = next(iter(spaces.items()))
         if space != its:
-            raise CompositionError(f"'{first}' and '{name}' do not share a latent space", f"{first}: {its}", f"{name}: {space}")
+            raise CompositionError(
+                f"'{first}' and '{name}' do not share a latent space",
+                f"{first}: {its}",
+                f"{name}: {space}",
+            )
     return next(iter(spaces.values()), Euclidean())
 
 
@@ -263,10 +293,19 @@ def _check_roles(name: str, plugin: Plugin, has_loss: bool) -> None:
             )
     has_parameters = any(True for _ in plugin.parameters_of("critic"))
     if plugin.critic is None and has_parameters:
-        raise PluginError(f"'{name}' has parameters of role critic, but `critic` is None", plugin=name)
+        raise PluginError(
+            f"'{name}' has parameters of role critic, but `critic` is None", plugin=name
+        )
     if (plugin.critic is not None and has_parameters) != has_loss:
-        lacks = "no parameters of role critic" if has_loss else "no hook critic_loss that would train them"
-        raise PluginError(f"'{name}' has {'the hook critic_loss' if has_loss else 'a critic'}, but {lacks}", plugin=name)
+        lacks = (
+            "no parameters of role critic"
+            if has_loss
+            else "no hook critic_loss that would train them"
+        )
+        raise PluginError(
+            f"'{name}' has {'the hook critic_loss' if has_loss else 'a critic'}, but {lacks}",
+            plugin=name,
+        )
 
 
 def build_model(

@@ -19,7 +19,8 @@ def check_name(name: str) -> None:
     """Refuse a name that settings could not reach as ``--set NAME.KEY=VALUE``.
 
     Raises:
-        ManifestError: for a name that is not ``[a-z][a-z0-9_]*``, or that a section of config.toml has.
+        ManifestError: for a name that is not ``[a-z][a-z0-9_]*``, or that a section of config.toml
+            has.
     """
     if not re.fullmatch("[a-z][a-z0-9_]*", name):
         raise ManifestError(f"'{name}' is no name for a plugin", "due: [a-z][a-z0-9_]*")

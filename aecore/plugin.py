@@ -37,11 +37,15 @@ class PluginConfig(BaseModel):
 class CriticConfig(PluginConfig):
     """How a critic is trained; these settings have the same names in every plugin that has one."""
 
-    optimiser: Literal["adam", "sgd", "rmsprop"] = Field("adam", description="the critic's optimiser")
+    optimiser: Literal["adam", "sgd", "rmsprop"] = Field(
+        "adam", description="the critic's optimiser"
+    )
     lr: float = Field(1e-3, gt=0, description="the critic's learning rate")
     betas: tuple[float, float] = Field((0.5, 0.999), description="Adam's two decay rates")
     steps: int = Field(1, ge=1, description="critic updates before each joint step")
-    clamp: float | None = Field(None, gt=0, description="clamp the critic's weights to [-clamp, clamp]")
+    clamp: float | None = Field(
+        None, gt=0, description="clamp the critic's weights to [-clamp, clamp]"
+    )
 
 
 class Plugin(nn.Module):
@@ -53,14 +57,17 @@ class Plugin(nn.Module):
 
     Attributes:
         Config: the schema of the settings.
-        roles: for each attribute that holds parameters, one of encoder, decoder, prior, critic, frozen.
-        samples: K, the posterior samples that training draws per sentence; the largest among the plugins counts.
-        space: the latent space, of the plugin that gives ``latent``; set in the constructor where a setting shapes it.
+        roles: for each attribute that holds parameters, one of encoder, decoder, prior, critic,
+            frozen.
+        samples: K, the posterior samples that training draws per sentence; the largest among the
+            plugins counts.
+        space: the latent space, of the plugin that gives ``latent``; set in the constructor where a
+            setting shapes it.
         critic: how the parameters of role ``critic`` are trained; None where there are none.
         model: the composition that the plugin is part of, set before the first hook is called.
 
-    State is kept in buffers, which are saved and resumed; settings are read as ``self.config.name``. Constructors run inside
-    the run's random stream.
+    State is kept in buffers, which are saved and resumed; settings are read as
+    ``self.config.name``. Constructors run inside the run's random stream.
     """
 
     Config: ClassVar[type[PluginConfig]] = PluginConfig
@@ -88,14 +95,17 @@ class Plugin(nn.Module):
 
     def log(self, **scalars: float | Tensor) -> None:
         """Record scalars of this step for metrics.jsonl, as ``<plugin>.<name>``; tensors are 0-d and are not waited for."""
-        self.logged.update({name: v.detach() if isinstance(v, Tensor) else v for name, v in scalars.items()})
+        self.logged.update(
+            {name: v.detach() if isinstance(v, Tensor) else v for name, v in scalars.items()}
+        )
 
     def cached(self, make: Callable[[], _T]) -> _T:
         """``make()``, kept until ``model.version`` changes; where gradients are recorded it is made at every call.
 
-        What a prior computes from weights alone, say, is needed for each sentence of an evaluation and each step of a critic.
-        ``make`` is a named method or function of no arguments; it may depend on anything but the parameters of critics. It runs
-        in a random stream of its own, so that whoever draws next gets the same noise whether it was called or not.
+        What a prior computes from weights alone, say, is needed for each sentence of an evaluation
+        and each step of a critic. ``make`` is a named method or function of no arguments; it may
+        depend on anything but the parameters of critics. It runs in a random stream of its own, so
+        that whoever draws next gets the same noise whether it was called or not.
         """
         if torch.is_grad_enabled():
             return make()
@@ -143,8 +153,9 @@ def check_class(cls: type[Plugin], name: str, source: str, declared: Manifest) -
     """Hold a plugin class against the hook contracts and its manifest.
 
     Raises:
-        PluginError: for a misspelt hook, an argument that the hook does not offer, a default value on one, a wrapper, an
-            ordering option, or a difference from the hooks that the manifest declares.
+        PluginError: for a misspelt hook, an argument that the hook does not offer, a default value
+            on one, a wrapper, an ordering option, or a difference from the hooks that the manifest
+            declares.
     """
     found = implementations(cls)
     for implementation in found:
@@ -152,7 +163,13 @@ def check_class(cls: type[Plugin], name: str, source: str, declared: Manifest) -
         if problem:
             what, *evidence = problem
             place = f"hook:   {implementation.place}"
-            raise PluginError(f"'{name}' ({source}) {what}", place, *evidence, plugin=name, hook=implementation.hook)
+            raise PluginError(
+                f"'{name}' ({source}) {what}",
+                place,
+                *evidence,
+                plugin=name,
+                hook=implementation.hook,
+            )
     written, promised = {i.hook for i in found}, set(declared.hooks)
     if written != promised:
         raise PluginError(
@@ -167,10 +184,15 @@ def check_class(cls: type[Plugin], name: str, source: str, declared: Manifest) -
 def _implementation_problem(implementation: Implementation) -> tuple[str, ...] | None:
     hook = HOOKS.get(implementation.hook)
     if hook is None:
-        return (f"implements an unknown hook '{implementation.hook}'.{closest(implementation.hook, HOOKS)}",)
+        return (
+            f"implements an unknown hook '{implementation.hook}'.{closest(implementation.hook, HOOKS)}",
+        )
     for option in ("wrapper", "hookwrapper", "tryfirst", "trylast"):
         if implementation.options.get(option):
-            return (f"marks {hook.name} with {option}, which aecore refuses", "order is the order of --plugin")
+            return (
+                f"marks {hook.name} with {option}, which aecore refuses",
+                "order is the order of --plugin",
+            )
     parameters = list(inspect.signature(implementation.method).parameters.values())[1:]
     for parameter in parameters:
         if parameter.name not in hook.arguments:
@@ -179,7 +201,12 @@ def _implementation_problem(implementation: Implementation) -> tuple[str, ...] |
                 f"offered: {hook.signature}",
             )
         if parameter.kind is parameter.KEYWORD_ONLY:
-            return (f"takes the argument '{parameter.name}' of {hook.name} by keyword only", "likely: remove the *")
+            return (
+                f"takes the argument '{parameter.name}' of {hook.name} by keyword only",
+                "likely: remove the *",
+            )
         if parameter.default is not parameter.empty:
-            return (f"gives the argument '{parameter.name}' of {hook.name} a default value; arguments are always passed",)
+            return (
+                f"gives the argument '{parameter.name}' of {hook.name} a default value; arguments are always passed",
+            )
     return None

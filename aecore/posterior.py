@@ -27,9 +27,11 @@ class PosteriorSample:
     Args:
         z: (B, K, D), reparameterised.
         distribution: q(z | x) with batch shape (B,) and event shape (D,), where there is one.
-        log_prob: (B, K), log q(z | x) in nats, where the plugin knows it exactly from the noise: inverting a map instead
-            can lose every digit. Without it, the distribution's density is used.
-        centre: (B, D), the point that stands for the sentence, where the distribution's mean is not it.
+        log_prob: (B, K), log q(z | x) in nats, where the plugin knows it exactly from the noise:
+            inverting a map instead can lose every digit. Without it, the distribution's density is
+            used.
+        centre: (B, D), the point that stands for the sentence, where the distribution's mean is not
+            it.
     """
 
     def __init__(

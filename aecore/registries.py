@@ -1,6 +1,7 @@
 """Registries: files that list plugins, installed or not. Ours comes first; users name others, and none of them can break us.
 
-A file is TOML, one table per plugin: distribution, install, summary, and, where known, hooks and paper. Others are named by the
+A file is TOML, one table per plugin: distribution, install, summary, and, where known, hooks and
+    paper. Others are named by the
 environment variable AECORE_REGISTRY (separated as in PATH) and by ``--registry FILE``.
 """
 
@@ -70,7 +71,9 @@ class Registries:
                 continue
             for name, listing in found.items():
                 if listings.setdefault(name, listing) != listing:
-                    conflicts.append((name, _conflict(name, listings[name], origins[name], listing, path)))
+                    conflicts.append(
+                        (name, _conflict(name, listings[name], origins[name], listing, path))
+                    )
                 origins.setdefault(name, path)
         return cls(listings, origins, tuple(conflicts), tuple(problems))
 
@@ -94,7 +97,11 @@ class Registries:
 
 
 def _conflict(name: str, one: Listing, its: Path, other: Listing, theirs: Path) -> str:
-    what = f"{one.distribution} and {other.distribution}" if one.distribution != other.distribution else "different entries"
+    what = (
+        f"{one.distribution} and {other.distribution}"
+        if one.distribution != other.distribution
+        else "different entries"
+    )
     return f"'{name}' is listed twice ({what}): {its} counts, {theirs} does not"
 
 
@@ -102,7 +109,11 @@ def registry_path() -> Path:
     """registry.toml beside the source tree, else in the installed package."""
     package = Path(__file__).parent
     beside = package.parent / "registry.toml"
-    return beside if (package.parent / "pyproject.toml").is_file() and beside.is_file() else package / "registry.toml"
+    return (
+        beside
+        if (package.parent / "pyproject.toml").is_file() and beside.is_file()
+        else package / "registry.toml"
+    )
 
 
 def read_registry(path: Path, required: bool = False) -> dict[str, Listing]:
@@ -114,11 +125,17 @@ def read_registry(path: Path, required: bool = False) -> dict[str, Listing]:
     if not path.is_file() and not required:
         return {}
     try:
-        found = _File.model_validate({"plugins": tomllib.loads(path.read_text(encoding="utf-8"))}).plugins
+        found = _File.model_validate(
+            {"plugins": tomllib.loads(path.read_text(encoding="utf-8"))}
+        ).plugins
     except FileNotFoundError:
-        raise ManifestError("the registry is not there", f"file: {path}", f"named by: {VARIABLE} or --registry") from None
+        raise ManifestError(
+            "the registry is not there", f"file: {path}", f"named by: {VARIABLE} or --registry"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ManifestError("the registry cannot be read", f"file: {path}", f"reason: {error}") from error
+        raise ManifestError(
+            "the registry cannot be read", f"file: {path}", f"reason: {error}"
+        ) from error
     except ValidationError as error:
         lines = [line.removeprefix("plugins.") for line in validation_lines(error)]
         raise ManifestError("the registry is not valid", f"file: {path}", *lines) from error
@@ -133,8 +150,14 @@ def _named(found: Mapping[str, Listing], path: Path) -> dict[str, Listing]:
         try:
             check_name(name)
         except AecoreError as error:
-            raise ManifestError("the registry is not valid", f"file: {path}", error.what, *error.evidence) from error
+            raise ManifestError(
+                "the registry is not valid", f"file: {path}", error.what, *error.evidence
+            ) from error
         if name in named:
-            raise ManifestError("the registry is not valid", f"file: {path}", f"'{name}' is listed twice, with - and with _")
+            raise ManifestError(
+                "the registry is not valid",
+                f"file: {path}",
+                f"'{name}' is listed twice, with - and with _",
+            )
         named[name] = listing
     return named

@@ -15,8 +15,9 @@ _wanted: ContextVar[bool] = ContextVar("second_order", default=False)
 def second_order() -> Iterator[None]:
     """Inside the block ``model.nll`` gives energies whose gradients may be taken with ``create_graph=True``.
 
-    The output layer leaves out its fused kernel, which would have to do its forward pass again for a gradient with a graph.
-    cuDNN's LSTM is off: it has no second derivative, and in evaluation mode not even a first one.
+    The output layer leaves out its fused kernel, which would have to do its forward pass again for
+    a gradient with a graph. cuDNN's LSTM is off: it has no second derivative, and in evaluation
+    mode not even a first one.
     """
     token = _wanted.set(True)
     try:

@@ -30,7 +30,8 @@ class Step:
         samples: K, the posterior draws per sentence.
         training: whether ``corrupt_input`` and ``kl_penalty`` apply, as in joint steps and stages.
         schedule: gives beta from this step's divergence; without one, beta is 1.
-        features, sample, kl: values that are known already, where the evaluator drew them sentence by sentence.
+        features, sample, kl: values that are known already, where the evaluator drew them sentence
+            by sentence.
     """
 
     def __init__(
@@ -58,7 +59,9 @@ class Step:
     @cached_property
     def features(self) -> Tensor:
         """(B, H): the encoder's features, of the corrupted sentences in training."""
-        return self.model.features(self.model.corrupt_input(self.batch) if self.training else self.batch)
+        return self.model.features(
+            self.model.corrupt_input(self.batch) if self.training else self.batch
+        )
 
     @cached_property
     def sample(self) -> PosteriorSample:

@@ -1,7 +1,7 @@
 """Named random streams: every draw of a run is a function of (seed, purpose, index), never of what ran before it.
 
-Dropout, ``rsample`` and flow libraries take no generator, so torch's global generator is seeded from a hash of the key, lent to
-the code inside the ``with`` block, and given back as it was found.
+Dropout, ``rsample`` and flow libraries take no generator, so torch's global generator is seeded
+from a hash of the key, lent to the code inside the ``with`` block, and given back as it was found.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def _generators(device: torch.device | None) -> list[torch.Generator]:
 def stream(*key: object, device: torch.device | None = None) -> Iterator[None]:
     """Lend torch's global generators (the CPU's, and ``device``'s where it is a GPU), seeded from ``key``.
 
-    Keys are made of strings and integers. The state found on entry is restored on exit, also after an error.
+    Keys are made of strings and integers. The state found on entry is restored on exit, also after
+    an error.
     """
     generators = _generators(device)
     before = [generator.get_state() for generator in generators]

@@ -31,7 +31,9 @@ class Vae(Plugin):
 
     roles: ClassVar[dict[str, Role]] = {"head": "encoder"}
 
-    def __init__(self, config: PluginConfig, sizes: Sizes, owned: frozenset[str] = OWNER_HOOKS) -> None:
+    def __init__(
+        self, config: PluginConfig, sizes: Sizes, owned: frozenset[str] = OWNER_HOOKS
+    ) -> None:
         super().__init__(config, sizes)
         if "posterior_sample" in owned:
             self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
@@ -41,7 +43,9 @@ class Vae(Plugin):
     def posterior_sample(self, features: Tensor, n_samples: int) -> PosteriorSample:
         """z = mu + sigma eps, with (mu, log sigma^2) = W features, (B, D) each."""
         mean, log_variance = self.head(features).chunk(2, -1)
-        normal = Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+        normal = Independent(
+            Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False
+        )
         return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
 
     @hookimpl

@@ -1,7 +1,9 @@
 """Measure speed against plain float32 loops, in interleaved blocks of one process, and print a table.
 
-Usage: ``python -m bench [--data SPEC] [--out FILE]``; ``--only`` takes steps, likelihood, quality or plugins. The corpus is
-the toy unless given, on which the figures say little: the work of the output layer grows with the vocabulary.
+Usage: ``python -m bench [--data SPEC] [--out FILE]``; ``--only`` takes steps, likelihood, quality
+    or plugins. The corpus is
+the toy unless given, on which the figures say little: the work of the output layer grows with the
+    vocabulary.
 """
 
 from __future__ import annotations
@@ -52,25 +54,39 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     """The options of the command line."""
-    parser = argparse.ArgumentParser(prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", default="toy", metavar="SPEC")
     parser.add_argument("--only", choices=PARTS)
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write the table there too, as Markdown")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="write the table there too, as Markdown"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=9, help="pairs of blocks of training steps")
     parser.add_argument("--steps", type=int, default=20, help="steps in a block")
-    parser.add_argument("--run", type=Path, help="nll_iw: of this trained run instead of a model after 20 steps")
+    parser.add_argument(
+        "--run", type=Path, help="nll_iw: of this trained run instead of a model after 20 steps"
+    )
     parser.add_argument("--sentences", type=int, default=20, help="nll_iw: test sentences")
     parser.add_argument("--samples", type=int, default=500, help="nll_iw: K")
-    parser.add_argument("--epochs", type=int, default=1, help="quality: epochs of the fast recipe, whole schedule")
+    parser.add_argument(
+        "--epochs", type=int, default=1, help="quality: epochs of the fast recipe, whole schedule"
+    )
     parser.add_argument("--blocks", type=int, default=12, help="quality: validations of each side")
-    parser.add_argument("--seeds", type=int, default=1, help="quality: races, each with seeds of its own")
-    parser.add_argument("--curve", type=Path, metavar="FILE", help="quality: draw NLL against time there, as SVG")
+    parser.add_argument(
+        "--seeds", type=int, default=1, help="quality: races, each with seeds of its own"
+    )
+    parser.add_argument(
+        "--curve", type=Path, metavar="FILE", help="quality: draw NLL against time there, as SVG"
+    )
     return parser.parse_args()
 
 
 @contextmanager
-def training(options: argparse.Namespace, plugins: Sequence[str] = (), **train: Any) -> Iterator[Trainer]:
+def training(
+    options: argparse.Namespace, plugins: Sequence[str] = (), **train: Any
+) -> Iterator[Trainer]:
     """A trainer of the defaults, or of plugins, in a temporary folder; keywords are settings of ``[train]``."""
     train = {"threads": options.threads, "epochs": 1000, "device": "cpu", **train}
     settings = {f"train.{name}": value for name, value in train.items()}
@@ -83,7 +99,10 @@ def steps(options: argparse.Namespace) -> list[Row]:
     """Training, the published recipe in both, and what calling hooks costs."""
     with training(options, recipe="published") as trainer:
         speed = compare_steps(trainer, options.rounds, options.steps)
-        tokens = statistics.mean(trainer.corpus.train.lengths.float().tolist()) * trainer.config.train.batch_size
+        tokens = (
+            statistics.mean(trainer.corpus.train.lengths.float().tolist())
+            * trainer.config.train.batch_size
+        )
         share = dispatch_cost(trainer) / (tokens / statistics.median(speed.ours))
     return [
         (
@@ -124,7 +143,9 @@ def load_into(trainer: Trainer, run: Path) -> None:
 
     tensors, _ = load_tensors(run / "model.safetensors")
     wanted = trainer.model.state_dict()
-    trainer.model.load_state_dict({name: tensors.get(name, value) for name, value in wanted.items()})
+    trainer.model.load_state_dict(
+        {name: tensors.get(name, value) for name, value in wanted.items()}
+    )
 
 
 def quality(options: argparse.Namespace) -> list[Row]:
@@ -138,25 +159,45 @@ def quality(options: argparse.Namespace) -> list[Row]:
         draw(races, options.curve)
     rows = [_race_row(seed, one) for seed, one in enumerate(races)]
     ratios = [one.ratio for one in races if one.ratio is not None]
-    return [*rows, ("all races", "", "", spread(ratios) if len(ratios) == len(races) else "not all reached", "6")]
+    return [
+        *rows,
+        (
+            "all races",
+            "",
+            "",
+            spread(ratios) if len(ratios) == len(races) else "not all reached",
+            "6",
+        ),
+    ]
 
 
 def _race_row(seed: int, one: Race) -> Row:
     head = f"seconds to {one.target:.1f} nats ({SENTENCES} validation sentences), seed {seed}"
-    mine = f"{one.seconds:.0f}" if one.seconds else f"not reached ({min(point.nll for point in one.ours):.1f})"
+    mine = (
+        f"{one.seconds:.0f}"
+        if one.seconds
+        else f"not reached ({min(point.nll for point in one.ours):.1f})"
+    )
     return head, mine, f"{one.plain[-1].seconds:.0f}", f"{one.ratio:.1f}" if one.ratio else "", "6"
 
 
 def plugins(options: argparse.Namespace) -> list[Row]:
     """A step of every installed method over one of the defaults; stages are not joint steps."""
     entries = Catalogue.discover().entries.values()
-    names = [entry.name for entry in entries if entry.status == "ok" and entry.name not in {DEFAULTS, "ae_pretrain"}]
+    names = [
+        entry.name
+        for entry in entries
+        if entry.status == "ok" and entry.name not in {DEFAULTS, "ae_pretrain"}
+    ]
 
     def open_trainer(stack: ExitStack, chosen: list[str]) -> Trainer:
         return stack.enter_context(training(options, chosen))
 
     costs = cost_of(names, open_trainer, 3, 3, lambda line: print(line, file=sys.stderr))
-    return [(f"a step with {name}, times that of vae", f"{cost:.2f}", "", "", "") for name, cost in costs.items()]
+    return [
+        (f"a step with {name}, times that of vae", f"{cost:.2f}", "", "", "")
+        for name, cost in costs.items()
+    ]
 
 
 def spread(ratios: list[float]) -> str:

@@ -1,6 +1,7 @@
 """The speed of ``nll_iw`` against a plain float32 implementation under the same noise, and how well the two agree.
 
-The plain one does what public code does: one sentence at a time, 100 samples at a time, logits of every token.
+The plain one does what public code does: one sentence at a time, 100 samples at a time, logits of
+    every token.
 """
 
 from __future__ import annotations
@@ -56,7 +57,9 @@ def plain_nll_iw(plain: PlainVae, tokens: Tensor, z: Tensor) -> float:
     for some in torch.split(z, CHUNK):
         _, (last, _) = plain.encoder(plain.read(tokens))
         mean, log_variance = plain.head(last.squeeze(0)).chunk(2, -1)
-        log_q = -0.5 * ((some - mean).square() / log_variance.exp() + log_variance + math.log(2 * math.pi)).sum(-1)
+        log_q = -0.5 * (
+            (some - mean).square() / log_variance.exp() + log_variance + math.log(2 * math.pi)
+        ).sum(-1)
         log_prior = -0.5 * (some.square() + math.log(2 * math.pi)).sum(-1)
         found.append(log_prior - plain_rec(plain, tokens, some) - log_q)
     return math.log(len(z)) - float(torch.cat(found).logsumexp(0))
@@ -69,11 +72,15 @@ def plain_rec(plain: PlainVae, tokens: Tensor, z: Tensor) -> Tensor:
     inputs = torch.cat([words, z.unsqueeze(1).expand(-1, words.shape[1], -1)], -1)
     states, _ = plain.decoder(inputs, (torch.tanh(cell), cell))
     targets = tokens[:, 1:].expand(len(z), -1)
-    losses = F.cross_entropy(plain.output(states).flatten(0, 1), targets.flatten(), reduction="none")
+    losses = F.cross_entropy(
+        plain.output(states).flatten(0, 1), targets.flatten(), reduction="none"
+    )
     return losses.view(targets.shape).sum(1)
 
 
-def compare(model: Model, weights: Importance, plain: PlainVae, sentence: Batch, ours_first: bool) -> Pair:
+def compare(
+    model: Model, weights: Importance, plain: PlainVae, sentence: Batch, ours_first: bool
+) -> Pair:
     """Both on one sentence, in either order."""
     features = model.features(sentence)
     with weights.streams("evaluate", weights.split, int(sentence.index[0]), "iw"):

@@ -25,13 +25,18 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def commit() -> str:
     """The commit that is checked out, with a + where files differ from it."""
     try:
-        found = subprocess.run(["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+"], capture_output=True, text=True, check=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
@@ -40,11 +45,18 @@ def commit() -> str:
 def matrix_rate(sizes: Sizes, tokens: int = 704, repeats: int = 12) -> float:
     """Operations a second of the fastest of the output layer's three products and a square one, the best of some repeats."""
     h, v = sizes.hidden, sizes.vocabulary
-    return max(_rate(*shape, repeats) for shape in ((tokens, h, v), (tokens, v, h), (v, tokens, h), (1024, 1024, 1024)))
+    return max(
+        _rate(*shape, repeats)
+        for shape in ((tokens, h, v), (tokens, v, h), (v, tokens, h), (1024, 1024, 1024))
+    )
 
 
 def _rate(rows: int, inner: int, columns: int, repeats: int) -> float:
-    left, right, out = torch.randn(rows, inner), torch.randn(inner, columns), torch.empty(rows, columns)
+    left, right, out = (
+        torch.randn(rows, inner),
+        torch.randn(inner, columns),
+        torch.empty(rows, columns),
+    )
     best = float("inf")
     for _ in range(repeats):
         began = time.perf_counter()

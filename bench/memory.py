@@ -1,11 +1,13 @@
 """Private memory against the size of the corpus: ``python -m bench.memory [--large MEGABYTES]``, Linux.
 
-Two synthetic corpora are written to a temporary folder and each is loaded twice, in processes of their own: from the text, then
-from the cache. Every process draws batches from all over an epoch plan and an evaluation plan of the training split.
+Two synthetic corpora are written to a temporary folder and each is loaded twice, in processes of
+their own: from the text, then from the cache. Every process draws batches from all over an epoch
+plan and an evaluation plan of the training split.
 
-What is compared is ``Private_Dirty`` of /proc/self/smaps_rollup: the pages that belong to this process and that the system can
-only swap, not drop. Pages of the mapped cache are left out on purpose: they are clean, the system drops them when memory is
-short, and the processes of one machine share them. ``peak`` is the most anonymous memory (RssAnon) that was ever seen.
+What is compared is ``Private_Dirty`` of /proc/self/smaps_rollup: the pages that belong to this
+process and that the system can only swap, not drop. Pages of the mapped cache are left out on
+purpose: they are clean, the system drops them when memory is short, and the processes of one
+machine share them. ``peak`` is the most anonymous memory (RssAnon) that was ever seen.
 """
 
 from __future__ import annotations
@@ -33,7 +35,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--small", type=int, default=20, metavar="MEGABYTES")
     parser.add_argument("--large", type=int, default=2048, metavar="MEGABYTES")
-    parser.add_argument("--folder", type=Path, help="measure one load of this corpus and print JSON")
+    parser.add_argument(
+        "--folder", type=Path, help="measure one load of this corpus and print JSON"
+    )
     arguments = parser.parse_args()
     if arguments.folder is not None:
         print(json.dumps(measure(arguments.folder)))
@@ -44,7 +48,9 @@ def main() -> None:
 
 def compare(scratch: Path, small: int, large: int) -> None:
     """Write, load and print; the difference is what the larger corpus costs."""
-    print(f"{'corpus':>10} {'load':>7} {'sentences':>12} {'seconds':>8} {'private MB':>11} {'peak MB':>8} {'mapped MB':>10}")
+    print(
+        f"{'corpus':>10} {'load':>7} {'sentences':>12} {'seconds':>8} {'private MB':>11} {'peak MB':>8} {'mapped MB':>10}"
+    )
     private: dict[str, list[float]] = {"text": [], "cache": []}
     for size in (small, large):
         write(scratch / f"{size}", size)
@@ -52,9 +58,14 @@ def compare(scratch: Path, small: int, large: int) -> None:
             found = _child(scratch / f"{size}", scratch / "cache")
             private[load].append(found["private"])
             row = f"{found['sentences']:>12,} {found['seconds']:>8.2f} {found['private']:>11.1f}"
-            print(f"{size:>7} MB {load:>7} {row} {found['peak']:>8.1f} {found['mapped']:>10.1f}", flush=True)
+            print(
+                f"{size:>7} MB {load:>7} {row} {found['peak']:>8.1f} {found['mapped']:>10.1f}",
+                flush=True,
+            )
     for load, (first, second) in private.items():
-        print(f"private memory, {load}: {second - first:+.1f} MB from {small} to {large} MB of text")
+        print(
+            f"private memory, {load}: {second - first:+.1f} MB from {small} to {large} MB of text"
+        )
 
 
 def _child(folder: Path, cache: Path) -> dict[str, float]:
@@ -68,7 +79,10 @@ def _child(folder: Path, cache: Path) -> dict[str, float]:
 def write(folder: Path, megabytes: int) -> None:
     """A corpus of Zipf words, 3 to 31 to a sentence: the same two million in other orders until it is large enough."""
     draw = random.Random(0)
-    words = ["".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9))) for _ in range(WORDS)]
+    words = [
+        "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9)))
+        for _ in range(WORDS)
+    ]
     weights = [1 / rank for rank in range(1, WORDS + 1)]
     folder.mkdir()
     lines: list[str] = []
@@ -100,7 +114,9 @@ def measure(folder: Path) -> dict[str, float]:
     for made in (plan, evaluation_plan(corpus.train, BATCH)):
         for number in range(0, len(made), max(1, len(made) // DRAWN)):
             corpus.train.batch(made[number])
-    rollup = dict(re.findall(r"^(\w+): +(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE))
+    rollup = dict(
+        re.findall(r"^(\w+): +(\d+) kB", Path("/proc/self/smaps_rollup").read_text(), re.MULTILINE)
+    )
     return {
         "sentences": len(corpus.train),
         "seconds": seconds,

@@ -1,6 +1,7 @@
 """The comparison: the same network as a plain float32 training loop, as public implementations write it.
 
-Equal-length batches without pads, ``nn.LSTM``, logits of every token, ``F.cross_entropy``, SGD, clipping at 5.
+Equal-length batches without pads, ``nn.LSTM``, logits of every token, ``F.cross_entropy``, SGD,
+clipping at 5.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ class PlainVae(nn.Module):
         cell = self.bridge(z).unsqueeze(0)
         states, _ = self.decoder(inputs, (torch.tanh(cell), cell))
         logits = self.output(F.dropout(states, 0.5))
-        rec = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum") / len(tokens)
+        rec = F.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="sum") / len(
+            tokens
+        )
         kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1).mean()
         total: Tensor = rec + beta * kl
         return total

@@ -14,7 +14,9 @@ from bench.steps import Counting, our_steps
 Open = Callable[[ExitStack, list[str]], Trainer]
 
 
-def cost_of(names: Iterable[str], open_trainer: Open, rounds: int, steps: int, note: Callable[[str], None]) -> dict[str, float]:
+def cost_of(
+    names: Iterable[str], open_trainer: Open, rounds: int, steps: int, note: Callable[[str], None]
+) -> dict[str, float]:
     """Seconds per token with each plugin over those of the defaults: medians over interleaved blocks; the first warms up."""
     found = {}
     for name in names:

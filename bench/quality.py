@@ -1,8 +1,9 @@
 """Time to quality: seconds of training to the validation NLL that the published recipe has after six epochs.
 
-aecore with its fast recipe against the plain loop with the published one: SGD at 1, published initialisation, dropout 0.5. Both
-train the VAE in interleaved blocks of one process and are measured after each by the same code, the single-sample bound on the
-first sentences of the validation split. Only training is on the clock.
+aecore with its fast recipe against the plain loop with the published one: SGD at 1, published
+initialisation, dropout 0.5. Both train the VAE in interleaved blocks of one process and are
+measured after each by the same code, the single-sample bound on the first sentences of the
+validation split. Only training is on the clock.
 """
 
 from __future__ import annotations
@@ -78,11 +79,20 @@ def seconds_to(nll: float, curve: Sequence[Point]) -> float | None:
 
 def race(trainer: Trainer, blocks: int, note: Callable[[str], None]) -> Race:
     """Train both to their ends, the trainer to its planned steps and the plain loop for `EPOCHS` epochs, block by block."""
-    plain, heard, scratch = PlainTraining(trainer), Counting(), _twin(trainer.model, trainer.streams)
+    plain, heard, scratch = (
+        PlainTraining(trainer),
+        Counting(),
+        _twin(trainer.model, trainer.streams),
+    )
     trainer.progress = heard
     clocks, curves = [0.0, 0.0], Race([], [])
-    for mine, theirs in zip(_cut(trainer.total_steps, blocks), _cut(EPOCHS * len(plain.batches), blocks), strict=True):
-        works: list[Callable[[], int]] = [_bound(our_steps, trainer, heard, mine), _bound(plain.steps, theirs)]
+    for mine, theirs in zip(
+        _cut(trainer.total_steps, blocks), _cut(EPOCHS * len(plain.batches), blocks), strict=True
+    ):
+        works: list[Callable[[], int]] = [
+            _bound(our_steps, trainer, heard, mine),
+            _bound(plain.steps, theirs),
+        ]
         for side, work in enumerate(works):
             began = time.perf_counter()
             work()
@@ -91,7 +101,9 @@ def race(trainer: Trainer, blocks: int, note: Callable[[str], None]) -> Race:
         curves.ours.append(Point(clocks[0], _measured(trainer, trainer.model)))
         curves.plain.append(Point(clocks[1], _measured(trainer, scratch)))
         one, other = curves.ours[-1], curves.plain[-1]
-        note(f"  {one.seconds:6.0f} s {one.nll:7.2f} nats   plain {other.seconds:6.0f} s {other.nll:7.2f} nats")
+        note(
+            f"  {one.seconds:6.0f} s {one.nll:7.2f} nats   plain {other.seconds:6.0f} s {other.nll:7.2f} nats"
+        )
     return curves
 
 
@@ -116,7 +128,9 @@ def draw(races: Sequence[Race], path: Path) -> None:
             (one.ours, "#4477aa", "aecore, fast"),
         ):
             xs, ys = [point.seconds for point in curve], [point.nll for point in curve]
-            axes.plot(xs, ys, color=colour, marker=".", linewidth=1.2, label=name if number == 0 else None)
+            axes.plot(
+                xs, ys, color=colour, marker=".", linewidth=1.2, label=name if number == 0 else None
+            )
     axes.axhline(max(one.target for one in races), color="#222222", linewidth=0.8, linestyle=":")
     axes.set_xscale("log")
     axes.set_xlabel("seconds of training, one thread")
@@ -130,11 +144,15 @@ def draw(races: Sequence[Race], path: Path) -> None:
 
 def _twin(model: Model, streams: Streams) -> Model:
     """A model of the same defaults, for the plain network's weights to be measured in."""
-    return Model(model.composition, {"vae": Vae(PluginConfig(), model.sizes)}, model.sizes, streams).eval()
+    return Model(
+        model.composition, {"vae": Vae(PluginConfig(), model.sizes)}, model.sizes, streams
+    ).eval()
 
 
 def _measured(trainer: Trainer, model: Model) -> float:
-    found = evaluate_split(model, trainer.corpus.valid, trainer.streams, 32, limit=SENTENCES).nll_elbo
+    found = evaluate_split(
+        model, trainer.corpus.valid, trainer.streams, 32, limit=SENTENCES
+    ).nll_elbo
     assert found is not None
     return found
 

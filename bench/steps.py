@@ -16,7 +16,8 @@ from aecore.vae import Vae
 from bench.machine import matrix_rate, operations
 from bench.plain import PlainVae
 
-#: posterior_sample, decoder_condition, kl_term, beta_schedule, objective; prior_logprob too where the KL is Monte Carlo.
+#: posterior_sample, decoder_condition, kl_term, beta_schedule, objective; prior_logprob too where
+#: the KL is Monte Carlo.
 HOOKS_IN_A_STEP = 6
 
 
@@ -108,7 +109,8 @@ def compare_steps(trainer: Trainer, rounds: int, steps: int) -> Speed:
 def dispatch_cost(trainer: Trainer, repeats: int = 5000) -> float:
     """Seconds that one joint step of the defaults spends on calling hooks and checking shapes, beyond the hooks' own work.
 
-    Measured on ``beta_schedule`` of the defaults, which does nothing, against the bound method itself.
+    Measured on ``beta_schedule`` of the defaults, which does nothing, against the bound method
+    itself.
     """
     model = trainer.model
     call, defaults = model.hooks.owner("beta_schedule"), model.plugin("vae")
@@ -122,5 +124,7 @@ def dispatch_cost(trainer: Trainer, repeats: int = 5000) -> float:
             work()
         return (time.perf_counter() - began) / repeats
 
-    through = seconds(lambda: call.tensor((call(**offered), value)[1], (32, "G"))) - seconds(defaults.beta_schedule)
+    through = seconds(lambda: call.tensor((call(**offered), value)[1], (32, "G"))) - seconds(
+        defaults.beta_schedule
+    )
     return HOOKS_IN_A_STEP * through

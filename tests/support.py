@@ -36,7 +36,9 @@ def part(name, hooks=(), **table):
 def part_of(cls):
     """The part of a throw-away class; what its manifest says beyond the hooks is its attribute ``declares``."""
     name = cls.__name__.lower()
-    made = part(name, sorted({found.hook for found in implementations(cls)}), **getattr(cls, "declares", {}))
+    made = part(
+        name, sorted({found.hook for found in implementations(cls)}), **getattr(cls, "declares", {})
+    )
     check_class(cls, name, made.distribution, made.manifest)
     return made
 
@@ -60,14 +62,18 @@ def batch_of(*rows, width=0):
     """A batch of sentences given as lists of word ids, padded to ``width`` words at least."""
     longest = max(width, *(len(row) for row in rows))
     tokens = [[START, *row, END, *[PAD] * (longest - len(row))] for row in rows]
-    return Batch(torch.tensor(tokens), torch.tensor([len(row) + 1 for row in rows]), torch.arange(len(rows)))
+    return Batch(
+        torch.tensor(tokens), torch.tensor([len(row) + 1 for row in rows]), torch.arange(len(rows))
+    )
 
 
 def some_batch(sentences=4, seed=0):
     """Sentences of 1 to 6 words drawn from the vocabulary of `SIZES`."""
     made = torch.Generator().manual_seed(seed)
     lengths = torch.randint(1, 7, (sentences,), generator=made).tolist()
-    return batch_of(*(torch.randint(4, SIZES.vocabulary, (n,), generator=made).tolist() for n in lengths))
+    return batch_of(
+        *(torch.randint(4, SIZES.vocabulary, (n,), generator=made).tolist() for n in lengths)
+    )
 
 
 def make_corpus(folder):
@@ -76,7 +82,9 @@ def make_corpus(folder):
     for name, count in (("train", 48), ("valid", 10), ("test", 10)):
         lengths = torch.randint(1, 7, (count,), generator=drawn).tolist()
         rows = [torch.randint(0, 7, (n,), generator=drawn).tolist() for n in lengths]
-        (folder / f"{name}.txt").write_text("\n".join(" ".join("abcdefg"[i] for i in row) for row in rows) + "\n")
+        (folder / f"{name}.txt").write_text(
+            "\n".join(" ".join("abcdefg"[i] for i in row) for row in rows) + "\n"
+        )
     found = load_corpus(str(folder))
     assert len(found.vocabulary) == SIZES.vocabulary
     return found
@@ -89,7 +97,9 @@ class Joint:
         config = TrainConfig.model_validate(train)
         self.model = model.train()
         self.phase = JointPhase(model, config, 100, config.lr)
-        self.session = Session(model, corpus, Streams(0), 4, 4, 12, 100, updater=lambda: self.phase.updater)
+        self.session = Session(
+            model, corpus, Streams(0), 4, 4, 12, 100, updater=lambda: self.phase.updater
+        )
 
     def step(self, batch):
         with Streams(0)("step", self.session.index):
@@ -100,7 +110,9 @@ class Joint:
 
 def trainer_of(model, corpus, path, **train):
     """A trainer that has started a run of ``model`` in the folder ``path``."""
-    config = RunConfig.model_validate({"train": {"epochs": 1, "batch_size": 16, "device": "cpu", **train}})
+    config = RunConfig.model_validate(
+        {"train": {"epochs": 1, "batch_size": 16, "device": "cpu", **train}}
+    )
     folder = RunFolder.create(path, overwrite=False)
     folder.write_config(config)
     trainer = Trainer(model, corpus, config, folder)
@@ -115,7 +127,11 @@ def snapshot(model):
 
 def changed(before, model):
     """The names of the parameters that are not what they were, bit for bit."""
-    return {name for name, parameter in model.named_parameters() if not torch.equal(before[name], parameter.detach())}
+    return {
+        name
+        for name, parameter in model.named_parameters()
+        if not torch.equal(before[name], parameter.detach())
+    }
 
 
 class Site:
@@ -130,7 +146,9 @@ class Site:
         """A distribution with entry points {name: target}, a package with that source, and plugin.toml where given."""
         info = self.path / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        (info / "METADATA").write_text(
+            f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n"
+        )
         lines = "".join(f"{name} = {target}\n" for name, target in points.items())
         (info / "entry_points.txt").write_text(f"[aecore.plugins]\n{lines}")
         if package is not None:

@@ -33,10 +33,20 @@ def toml(name, hooks='"beta_schedule"', api=">=1,<2", more=""):
     return MANIFEST.format(name=name, hooks=hooks, api=api, more=more)
 
 
-def ramp(site, *, name="ramp", module=MODULE, manifest=None, distribution="aecore-ramp", target="aecore_ramp:Method"):
+def ramp(
+    site,
+    *,
+    name="ramp",
+    module=MODULE,
+    manifest=None,
+    distribution="aecore-ramp",
+    target="aecore_ramp:Method",
+):
     """One distribution with one plugin; by default a good one."""
     written = toml(name) if manifest is None else manifest
-    return site.add(distribution, {name: target}, package="aecore_ramp", module=module, manifest=written)
+    return site.add(
+        distribution, {name: target}, package="aecore_ramp", module=module, manifest=written
+    )
 
 
 def entry(name="ramp"):
@@ -46,7 +56,12 @@ def entry(name="ramp"):
 def test_a_good_one(site):
     ramp(site)
     found = entry()
-    assert (found.status, found.problem, found.source, found.target) == ("ok", "", "aecore-ramp 1.0", "aecore_ramp:Method")
+    assert (found.status, found.problem, found.source, found.target) == (
+        "ok",
+        "",
+        "aecore-ramp 1.0",
+        "aecore_ramp:Method",
+    )
     assert Catalogue.discover().part("ramp").distribution == "aecore-ramp 1.0"
     assert "aecore_ramp" not in sys.modules
 
@@ -77,13 +92,21 @@ def test_listing_imports_neither_plugins_nor_torch(site):
         compose([found.part("ramp")], found.defaults)
         print(sorted(name for name in sys.modules if name in ("torch", "aecore_ramp", "aecore_betavae")))
     """
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
+    )
     assert (done.stdout, done.returncode) == ("[]\n", 0), done.stderr
 
 
 def test_two_plugins_in_one_distribution(site):
     points = {"first": "aecore_ramp:Method", "second-one": "aecore_ramp:Method"}
-    site.add("aecore-two", points, package="aecore_ramp", module=MODULE, manifest=toml("first") + toml("second_one"))
+    site.add(
+        "aecore-two",
+        points,
+        package="aecore_ramp",
+        module=MODULE,
+        manifest=toml("first") + toml("second_one"),
+    )
     entries = Catalogue.discover().entries
     assert entries["first"].source == entries["second_one"].source == "aecore-two 1.0"
     assert entries["second_one"].status == "ok"
@@ -94,7 +117,10 @@ BROKEN = {
     "no such table": (toml("ram"), "plugin.toml has no table [ramp]"),
     "broken schema": (toml("ramp", more="colour = 1"), "the manifest of 'ramp' is not valid"),
     "unknown hook": (toml("ramp", hooks='"beta_shedule"'), "Did you mean 'beta_schedule'?"),
-    "contradiction": (toml("ramp", hooks='"prior_sample"'), "the manifest of 'ramp' contradicts itself"),
+    "contradiction": (
+        toml("ramp", hooks='"prior_sample"'),
+        "the manifest of 'ramp' contradicts itself",
+    ),
 }
 
 
@@ -104,7 +130,9 @@ def test_a_broken_manifest(site, case):
     ramp(site, manifest=manifest)
     assert entry().status == "broken"
     assert problem in entry().problem
-    with pytest.raises(CompositionError, match="the plugin 'ramp' is installed but broken") as caught:
+    with pytest.raises(
+        CompositionError, match="the plugin 'ramp' is installed but broken"
+    ) as caught:
         Catalogue.discover().entry("ramp")
     assert problem in str(caught.value)
 
@@ -157,7 +185,9 @@ def test_a_name_in_two_distributions(site):
     ramp(site)
     site.add("somebodys-ramp", {"ramp": "aecore_ramp:Method"}, version="0.3")
     assert entry().status == "duplicate"
-    assert entry().problem == "claimed by aecore-ramp 1.0, somebodys-ramp 0.3: uninstall all but one"
+    assert (
+        entry().problem == "claimed by aecore-ramp 1.0, somebodys-ramp 0.3: uninstall all but one"
+    )
     with pytest.raises(CompositionError, match="the plugin 'ramp' is installed but duplicate"):
         Catalogue.discover().load("ramp")
 
@@ -192,7 +222,12 @@ def test_an_import_that_raises(site):
 
 @pytest.mark.parametrize(
     ("module", "kind"),
-    [("Method = 3", "int"), ("def Method(): pass", "function"), ("class Method: pass", "type"), ("", None)],
+    [
+        ("Method = 3", "int"),
+        ("def Method(): pass", "function"),
+        ("class Method: pass", "type"),
+        ("", None),
+    ],
 )
 def test_a_target_that_is_no_plugin_class(site, module, kind):
     ramp(site, module=module)
@@ -397,7 +432,11 @@ def test_our_registry_is_valid():
 
 
 def test_kinds_are_shown():
-    assert hook_kinds(("kl_term", "kl_penalty", "extra_loss")) == ["kl_term (owner)", "kl_penalty (chain)", "extra_loss (all)"]
+    assert hook_kinds(("kl_term", "kl_penalty", "extra_loss")) == [
+        "kl_term (owner)",
+        "kl_penalty (chain)",
+        "extra_loss (all)",
+    ]
 
 
 # From names to a composition
@@ -450,10 +489,22 @@ def free(site):
     """free_bits-like and flowprior-like plugins, installed as distributions."""
     requires = '[free.requires]\nkl = "dimension"'
     manifest = toml("free", hooks='"kl_penalty"', more=requires)
-    site.add("aecore-free", {"free": "aecore_free:Method"}, package="aecore_free", module=FREE, manifest=manifest)
+    site.add(
+        "aecore-free",
+        {"free": "aecore_free:Method"},
+        package="aecore_free",
+        module=FREE,
+        manifest=manifest,
+    )
     provides = '[normal.provides]\nprior = "density"'
     manifest = toml("normal", hooks='"prior_logprob", "prior_sample"', more=provides)
-    site.add("aecore-normal", {"normal": "aecore_normal:Method"}, package="aecore_normal", module=NORMAL, manifest=manifest)
+    site.add(
+        "aecore-normal",
+        {"normal": "aecore_normal:Method"},
+        package="aecore_normal",
+        module=NORMAL,
+        manifest=manifest,
+    )
     return site
 
 
@@ -479,14 +530,20 @@ def test_what_no_setting_was_given_for_is_refused_unimported():
 @pytest.mark.parametrize(
     ("mode", "line"),
     [
-        ("odd", "provides.prior belongs to the owner of prior_logprob, which is not among its hooks"),
+        (
+            "odd",
+            "provides.prior belongs to the owner of prior_logprob, which is not among its hooks",
+        ),
         ("more", "extra_loss is not among the hooks in plugin.toml"),
     ],
 )
 def test_a_manifest_that_goes_wrong_under_its_settings(mode, line):
     with pytest.raises(PluginError) as caught:
         assemble({"free": {"mode": mode}}, Catalogue.discover())
-    assert str(caught.value) == f"the manifest of 'free' (aecore-free 1.0) under its settings is wrong\n  {line}"
+    assert (
+        str(caught.value)
+        == f"the manifest of 'free' (aecore-free 1.0) under its settings is wrong\n  {line}"
+    )
 
 
 @pytest.mark.usefixtures("free")

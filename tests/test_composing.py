@@ -18,7 +18,13 @@ PAGE = (Path(__file__).parents[1] / "docs" / "composing.md").read_text(encoding=
 ROWS = re.findall(r"^\| `(\w+)` \+ `(\w+)` \| (built|refused) \| (.+) \|$", PAGE, re.MULTILINE)
 NAMES = ["ae", "ae_pretrain", "annealing", "betavae", "controlvae", "cyclical", "free_bits"]
 BUILT = [(one, other) for one, other, decided, _ in ROWS if decided == "built"]
-TINY = {"model.embedding": 4, "model.hidden": 6, "model.latent": 3, "train.device": "cpu", "train.log_every": 1}
+TINY = {
+    "model.embedding": 4,
+    "model.hidden": 6,
+    "model.latent": 3,
+    "train.device": "cpu",
+    "train.log_every": 1,
+}
 
 
 def decide(*names):
@@ -54,7 +60,9 @@ COLUMNS = [
     [{"ae_pretrain": {}}],
     [{"ae": {}}],
 ]
-METHODS = re.findall(r"^\| `(\w+)`(, `learned=true`)? ((?:\| (?:built|refused) ){5})\|$", PAGE, re.MULTILINE)
+METHODS = re.findall(
+    r"^\| `(\w+)`(, `learned=true`)? ((?:\| (?:built|refused) ){5})\|$", PAGE, re.MULTILINE
+)
 
 
 @pytest.mark.parametrize(("name", "learned", "cells"), METHODS)
@@ -74,7 +82,9 @@ def test_a_method_is_what_the_page_says_under_its_settings(name, learned, cells)
 def test_every_method_has_a_row():
     owners = {"posterior_sample", "prior_logprob", "before_step"}
     entries = Catalogue.discover().entries.values()
-    found = {e.name for e in entries if e.manifest and owners & set(e.manifest.hooks) and e.name != "vae"}
+    found = {
+        e.name for e in entries if e.manifest and owners & set(e.manifest.hooks) and e.name != "vae"
+    }
     assert found == {name for name, _, _ in METHODS}
 
 
@@ -107,7 +117,10 @@ def test_three_compose_where_every_pair_does():
 @pytest.mark.parametrize(("one", "other"), BUILT)
 def test_order_makes_no_difference(data, tmp_path, one, other):
     settings = {} if "ae_pretrain" not in (one, other) else {"ae_pretrain.steps": 2}
-    runs = [trained(names, data, tmp_path / names[0], **settings) for names in ([one, other], [other, one])]
+    runs = [
+        trained(names, data, tmp_path / names[0], **settings)
+        for names in ([one, other], [other, one])
+    ]
     first, second = (run.model.state_dict() for run in runs)
     assert first.keys() == second.keys()
     assert all(torch.equal(value, second[name]) for name, value in first.items())
@@ -125,10 +138,22 @@ def test_controlvae_steers_the_raw_divergence(data, tmp_path):
 
 
 def test_a_floor_above_the_set_point_leaves_beta_without_a_gradient(data, tmp_path):
-    settings = {"controlvae.beta_min": 0.9, "controlvae.target_kl": 1, "free_bits.target_kl": 6, "train.select": "last"}
+    settings = {
+        "controlvae.beta_min": 0.9,
+        "controlvae.target_kl": 1,
+        "free_bits.target_kl": 6,
+        "train.select": "last",
+    }
     free = trained(["controlvae", "free_bits"], data, tmp_path / "free", **settings)
-    heavy = trained(["controlvae", "free_bits"], data, tmp_path / "heavy", **{**settings, "controlvae.beta_min": 0.1})
-    assert [row["beta"] for row in rows_of(free) if "beta" in row] != [row["beta"] for row in rows_of(heavy) if "beta" in row]
+    heavy = trained(
+        ["controlvae", "free_bits"],
+        data,
+        tmp_path / "heavy",
+        **{**settings, "controlvae.beta_min": 0.1},
+    )
+    assert [row["beta"] for row in rows_of(free) if "beta" in row] != [
+        row["beta"] for row in rows_of(heavy) if "beta" in row
+    ]
     weights = heavy.model.state_dict()
     for name, value in free.model.state_dict().items():
         if not name.startswith("plugins.controlvae") and name != "beta":
@@ -145,7 +170,9 @@ def test_a_floor_above_the_set_point_leaves_beta_without_a_gradient(data, tmp_pa
     ],
 )
 def test_a_schedule_begins_after_the_stage(data, tmp_path, schedule, settings, betas):
-    run = trained(["ae_pretrain", schedule], data, tmp_path / "run", **settings, **{"ae_pretrain.steps": 5})
+    run = trained(
+        ["ae_pretrain", schedule], data, tmp_path / "run", **settings, **{"ae_pretrain.steps": 5}
+    )
     windows = [row for row in rows_of(run) if row.get("span") == "window"]
     assert [row["stage"] for row in windows] == ["autoencoder"] * 5 + ["joint"] * 3
     assert not any("beta" in row for row in windows[:5])
@@ -153,7 +180,12 @@ def test_a_schedule_begins_after_the_stage(data, tmp_path, schedule, settings, b
 
 
 def test_a_controller_begins_after_the_stage(data, tmp_path):
-    settings = {"ae_pretrain.steps": 5, "ae_pretrain.lr": 0.1, "controlvae.ki": 0.01, "controlvae.target_kl": 1e-3}
+    settings = {
+        "ae_pretrain.steps": 5,
+        "ae_pretrain.lr": 0.1,
+        "controlvae.ki": 0.01,
+        "controlvae.target_kl": 1e-3,
+    }
     run = trained(["ae_pretrain", "controlvae"], data, tmp_path / "run", **settings)
     first = next(row for row in rows_of(run) if row["stage"] == "joint")
     assert first["kl"] > 0.01  # left by the stage, in which the integral would have grown

@@ -27,7 +27,13 @@ def schedule(name, **requires):
 
 
 def adversarial(name, kl_gradient=BOTH):
-    return made(name, ["kl_term", "critic_loss"], kl="penalty", kl_estimator="constant", kl_gradient=kl_gradient)
+    return made(
+        name,
+        ["kl_term", "critic_loss"],
+        kl="penalty",
+        kl_estimator="constant",
+        kl_gradient=kl_gradient,
+    )
 
 
 #: The rows of the table in DESIGN.md, as far as its words exist.
@@ -43,7 +49,9 @@ PARTS = {
         made("fb_batch", ["kl_penalty"], {"kl": "batch", "kl_gradient": ["encoder"]}),
         made("ae_pretrain", ["pre_train_init"], {"objective_gradient": ["encoder"]}),
         made("dae", ["corrupt_input"], {"objective_gradient": ["encoder"]}),
-        made("lagging", ["before_step"], {"objective_gradient": ["encoder"], "posterior": "density"}),
+        made(
+            "lagging", ["before_step"], {"objective_gradient": ["encoder"], "posterior": "density"}
+        ),
         made(
             "savae",
             POSTERIOR,
@@ -51,9 +59,18 @@ PARTS = {
             posterior="gaussian",
             geometry="euclidean",
         ),
-        made("flowprior", PRIOR, {"posterior": "density", "kl_gradient": ["prior"], "geometry": "euclidean"}, prior="density"),
-        made("mog_prior", PRIOR, {"kl_gradient": ["prior"], "geometry": "euclidean"}, prior="density"),
-        made("vamp_prior", PRIOR, {"posterior": "density", "kl_gradient": ["prior"]}, prior="density"),
+        made(
+            "flowprior",
+            PRIOR,
+            {"posterior": "density", "kl_gradient": ["prior"], "geometry": "euclidean"},
+            prior="density",
+        ),
+        made(
+            "mog_prior", PRIOR, {"kl_gradient": ["prior"], "geometry": "euclidean"}, prior="density"
+        ),
+        made(
+            "vamp_prior", PRIOR, {"posterior": "density", "kl_gradient": ["prior"]}, prior="density"
+        ),
         made(
             "vmf",
             [*POSTERIOR, *PRIOR, "kl_term"],
@@ -64,7 +81,13 @@ PARTS = {
             kl_estimator="constant",
             kl_gradient=[],
         ),
-        made("poincare", [*POSTERIOR, *PRIOR, "decoder_condition"], posterior="density", prior="density", geometry="ball"),
+        made(
+            "poincare",
+            [*POSTERIOR, *PRIOR, "decoder_condition"],
+            posterior="density",
+            prior="density",
+            geometry="ball",
+        ),
         made(
             "ivae",
             [*POSTERIOR, "kl_term", "critic_loss"],
@@ -83,7 +106,14 @@ PARTS = {
             kl_gradient=BOTH,
             batching="mixed",
         ),
-        made("wae_s", ["kl_term"], {"posterior": "gaussian"}, kl="penalty", kl_estimator="constant", kl_gradient=BOTH),
+        made(
+            "wae_s",
+            ["kl_term"],
+            {"posterior": "gaussian"},
+            kl="penalty",
+            kl_estimator="constant",
+            kl_gradient=BOTH,
+        ),
         made(
             "wae_d",
             [*POSTERIOR, "kl_term"],
@@ -148,25 +178,105 @@ WORKS = [
     ("controlvae", "savae", "flowprior", "fb_sentence", "ae_pretrain", "dae"),
 ]
 REFUSED = {
-    ("betavae", "vmf"): ("betavae", "vmf", "the gradient of the KL term to reach the encoder", "nothing"),
-    ("controlvae", "vmf"): ("controlvae", "vmf", "the gradient of the KL term to reach the encoder", "nothing"),
-    ("annealing", "ae"): ("annealing", "ae", "the gradient of the KL term to reach the encoder", "nothing"),
-    ("cyclical", "lstm_lm"): ("cyclical", "lstm_lm", "the gradient of the KL term to reach the encoder", "nothing"),
-    ("controlvae", "wae_mmd"): ("controlvae", "wae_mmd", "the divergence to be batch or better", "penalty"),
-    ("controlvae", "wae_gan"): ("controlvae", "wae_gan", "the divergence to be batch or better", "penalty"),
-    ("fb_dimension", "flowprior"): ("fb_dimension", "flowprior", "the divergence to be dimension", "sentence"),
-    ("fb_dimension", "mog_prior"): ("fb_dimension", "mog_prior", "the divergence to be dimension", "sentence"),
-    ("fb_dimension", "poincare"): ("fb_dimension", "poincare", "the divergence to be dimension", "sentence"),
+    ("betavae", "vmf"): (
+        "betavae",
+        "vmf",
+        "the gradient of the KL term to reach the encoder",
+        "nothing",
+    ),
+    ("controlvae", "vmf"): (
+        "controlvae",
+        "vmf",
+        "the gradient of the KL term to reach the encoder",
+        "nothing",
+    ),
+    ("annealing", "ae"): (
+        "annealing",
+        "ae",
+        "the gradient of the KL term to reach the encoder",
+        "nothing",
+    ),
+    ("cyclical", "lstm_lm"): (
+        "cyclical",
+        "lstm_lm",
+        "the gradient of the KL term to reach the encoder",
+        "nothing",
+    ),
+    ("controlvae", "wae_mmd"): (
+        "controlvae",
+        "wae_mmd",
+        "the divergence to be batch or better",
+        "penalty",
+    ),
+    ("controlvae", "wae_gan"): (
+        "controlvae",
+        "wae_gan",
+        "the divergence to be batch or better",
+        "penalty",
+    ),
+    ("fb_dimension", "flowprior"): (
+        "fb_dimension",
+        "flowprior",
+        "the divergence to be dimension",
+        "sentence",
+    ),
+    ("fb_dimension", "mog_prior"): (
+        "fb_dimension",
+        "mog_prior",
+        "the divergence to be dimension",
+        "sentence",
+    ),
+    ("fb_dimension", "poincare"): (
+        "fb_dimension",
+        "poincare",
+        "the divergence to be dimension",
+        "sentence",
+    ),
     ("fb_dimension", "ivae"): ("fb_dimension", "ivae", "the divergence to be dimension", "batch"),
-    ("fb_sentence", "ivae"): ("fb_sentence", "ivae", "the divergence to be sentence or better", "batch"),
+    ("fb_sentence", "ivae"): (
+        "fb_sentence",
+        "ivae",
+        "the divergence to be sentence or better",
+        "batch",
+    ),
     ("fb_batch", "wgan"): ("fb_batch", "wgan", "the divergence to be batch or better", "penalty"),
-    ("fb_sentence", "vmf"): ("fb_sentence", "vmf", "the gradient of the KL term to reach the encoder", "nothing"),
-    ("flowprior", "ivae"): ("flowprior", "ivae", "the posterior to be density or better", "sampled"),
-    ("vamp_prior", "wae_d"): ("vamp_prior", "wae_d", "the posterior to be density or better", "point"),
+    ("fb_sentence", "vmf"): (
+        "fb_sentence",
+        "vmf",
+        "the gradient of the KL term to reach the encoder",
+        "nothing",
+    ),
+    ("flowprior", "ivae"): (
+        "flowprior",
+        "ivae",
+        "the posterior to be density or better",
+        "sampled",
+    ),
+    ("vamp_prior", "wae_d"): (
+        "vamp_prior",
+        "wae_d",
+        "the posterior to be density or better",
+        "point",
+    ),
     ("lagging", "ivae"): ("lagging", "ivae", "the posterior to be density or better", "sampled"),
-    ("mog_prior", "wae_gan"): ("mog_prior", "wae_gan", "the gradient of the KL term to reach the prior", "encoder"),
-    ("mog_prior", "ae"): ("mog_prior", "ae", "the gradient of the KL term to reach the prior", "nothing"),
-    ("mog_prior", "lstm_lm"): ("mog_prior", "lstm_lm", "the gradient of the KL term to reach the prior", "nothing"),
+    ("mog_prior", "wae_gan"): (
+        "mog_prior",
+        "wae_gan",
+        "the gradient of the KL term to reach the prior",
+        "encoder",
+    ),
+    ("mog_prior", "ae"): (
+        "mog_prior",
+        "ae",
+        "the gradient of the KL term to reach the prior",
+        "nothing",
+    ),
+    ("mog_prior", "lstm_lm"): (
+        "mog_prior",
+        "lstm_lm",
+        "the gradient of the KL term to reach the prior",
+        "nothing",
+    ),
     ("dae", "lstm_lm"): ("dae", "lstm_lm", "the posterior to be point or better", "none"),
     ("savae", "wae_s"): ("savae", "wae_s", "the divergence to be sentence or better", "penalty"),
     ("savae", "wgan"): ("savae", "wgan", "the divergence to be sentence or better", "penalty"),
@@ -236,7 +346,9 @@ def test_two_latent_spaces():
 def test_a_curved_posterior_needs_a_prior_of_its_own_space():
     """The default prior is a density in flat space: on a sphere it would be wrong without an error."""
     bare = made("bare_sphere", POSTERIOR, posterior="density", geometry="sphere")
-    with pytest.raises(CompositionError, match="'bare_sphere' and 'vae' do not share a latent space"):
+    with pytest.raises(
+        CompositionError, match="'bare_sphere' and 'vae' do not share a latent space"
+    ):
         compose([bare], DEFAULTS)
     assert composed("vmf").levels["geometry"] == "sphere"
 
@@ -245,7 +357,9 @@ def test_the_hints_are_true():
     """Every ``works:`` and ``or:`` line, of every refused pair and some triples, composes; and none bigger does."""
     hints = 0
     for size in (2, 3):
-        for names in itertools.islice(itertools.combinations(PARTS, size), 0, None, 1 if size == 2 else 7):
+        for names in itertools.islice(
+            itertools.combinations(PARTS, size), 0, None, 1 if size == 2 else 7
+        ):
             try:
                 composed(*names)
             except CompositionError as error:
@@ -262,7 +376,10 @@ def test_the_hints_are_true():
     assert hints > 300
 
 
-@pytest.mark.parametrize("names", [("flowprior",), ("mog_prior",), ("poincare",), ("flowprior", "savae"), ("vamp_prior",)])
+@pytest.mark.parametrize(
+    "names",
+    [("flowprior",), ("mog_prior",), ("poincare",), ("flowprior", "savae"), ("vamp_prior",)],
+)
 def test_the_defaults_charge_by_the_sentence_once_posterior_or_prior_is_anothers(names):
     composition = composed(*names)
     assert composition.owners["kl_term"] == "vae"
@@ -308,7 +425,13 @@ def test_the_owner_of_a_hook_gives_its_level_and_the_rest_stay():
 
 
 @pytest.mark.parametrize(
-    ("names", "mode"), [((), "bucketed"), (("betavae",), "bucketed"), (("betavae", "wae_mmd"), "mixed"), (("wae_d",), "mixed")]
+    ("names", "mode"),
+    [
+        ((), "bucketed"),
+        (("betavae",), "bucketed"),
+        (("betavae", "wae_mmd"), "mixed"),
+        (("wae_d",), "mixed"),
+    ],
 )
 def test_the_strictest_batching_wins(names, mode):
     assert composed(*names).batching == mode
@@ -328,7 +451,13 @@ def test_who_is_reached():
     assert composition.implementers("posterior_sample") == ["vae"]
     assert composition.implementers("corrupt_input") == ["dae"]
     assert composition.implementers("extra_loss") == []
-    assert composition.owned_by("vae") == {"posterior_sample", "decoder_condition", "kl_term", "beta_schedule", "objective"}
+    assert composition.owned_by("vae") == {
+        "posterior_sample",
+        "decoder_condition",
+        "kl_term",
+        "beta_schedule",
+        "objective",
+    }
     assert set(composition.owners) == {name for name, hook in HOOKS.items() if hook.kind == "owner"}
     one, two = (made(name, ["kl_penalty", "extra_loss"]) for name in ("one", "two"))
     assert compose([two, one], DEFAULTS).implementers("kl_penalty") == ["two", "one"]
@@ -346,7 +475,14 @@ def test_levels_are_ordered(word):
     hooks = {"posterior": POSTERIOR, "prior": PRIOR, "kl": ["kl_term"]}[word]
     said = {"kl_estimator": "dual", "kl_gradient": BOTH} if word == "kl" else {}
     # somebody else prices the divergence, so that the defaults ask nothing of posterior and prior
-    price = made("price", ["kl_term"], {"posterior": "none"}, kl="penalty", kl_estimator="constant", kl_gradient=[])
+    price = made(
+        "price",
+        ["kl_term"],
+        {"posterior": "none"},
+        kl="penalty",
+        kl_estimator="constant",
+        kl_gradient=[],
+    )
     for least, level in itertools.product(LEVELS[word], repeat=2):
         asks = made("asks", ["extra_loss"], {"posterior": "none", word: least})
         gives = made("gives", hooks, {"posterior": "none"}, **{word: level}, **said)

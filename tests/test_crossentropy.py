@@ -32,7 +32,9 @@ def test_values_and_gradients(shape):
     for one, other in zip(found, expected, strict=True):
         assert torch.allclose(one.double(), other, rtol=2e-5, atol=2e-5)
     with torch.no_grad():
-        assert torch.allclose(token_nll(states, targets, weight).double(), expected[0], rtol=2e-5, atol=2e-5)
+        assert torch.allclose(
+            token_nll(states, targets, weight).double(), expected[0], rtol=2e-5, atol=2e-5
+        )
 
 
 def test_a_target_that_occurs_twice_gets_both_gradients():
@@ -61,7 +63,9 @@ def test_tokens_that_cost_more_than_float32_can_exponentiate(grad):
 def curvature(states, targets, weight, upstream, energies):
     """d/d(states, weight) of the squared norm of the gradient with respect to the states."""
     states, weight = states.detach().requires_grad_(), weight.detach().requires_grad_()
-    (first,) = torch.autograd.grad(energies(states, targets, weight) @ upstream, states, create_graph=True)
+    (first,) = torch.autograd.grad(
+        energies(states, targets, weight) @ upstream, states, create_graph=True
+    )
     return torch.autograd.grad(first.square().sum(), (states, weight))
 
 
@@ -73,7 +77,9 @@ def test_the_second_derivative_is_right():
         return F.cross_entropy(states @ weight.t(), targets, reduction="none")
 
     expected = curvature(states.double(), targets, weight.double(), upstream.double(), plain)
-    for one, other in zip(curvature(states, targets, weight, upstream, token_nll), expected, strict=True):
+    for one, other in zip(
+        curvature(states, targets, weight, upstream, token_nll), expected, strict=True
+    ):
         assert other.abs().max() > 0.1
         assert torch.allclose(one.double(), other, rtol=1e-4, atol=1e-4)
 
@@ -113,4 +119,6 @@ def test_bf16_operands_change_no_more_than_rounding_does(shape):
 def test_bf16_operands_are_for_training_alone():
     states, targets, weight, _ = inputs()
     with torch.no_grad():
-        assert torch.equal(token_nll(states, targets, weight, torch.bfloat16), token_nll(states, targets, weight))
+        assert torch.equal(
+            token_nll(states, targets, weight, torch.bfloat16), token_nll(states, targets, weight)
+        )

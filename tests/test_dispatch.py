@@ -30,7 +30,9 @@ class Adds(Plugin):
         return torch.zeros(1)
 
 
-@pytest.mark.parametrize(("classes", "expected"), [((Doubles, Adds), 2 * 1 + 5), ((Adds, Doubles), 2 * (1 + 5))])
+@pytest.mark.parametrize(
+    ("classes", "expected"), [((Doubles, Adds), 2 * 1 + 5), ((Adds, Doubles), 2 * (1 + 5))]
+)
 def test_chains_apply_in_the_order_of_plugin(classes, expected):
     model = build(*classes)
     step = Step(model, some_batch(2), index=5)
@@ -54,7 +56,9 @@ def test_an_owner_is_called_alone():
     call = model.hooks.owner("beta_schedule")
     assert (call.plugin, call(index=0, epoch=0, total_steps=1, kl=torch.zeros(()))) == ("half", 0.5)
     assert model.plugin("half") is model.plugins["half"]  # a name that nn.Module has as well
-    owners = {name: model.hooks.owner(name).plugin for name, hook in HOOKS.items() if hook.kind == "owner"}
+    owners = {
+        name: model.hooks.owner(name).plugin for name, hook in HOOKS.items() if hook.kind == "owner"
+    }
     assert {name for name, plugin in owners.items() if plugin != "vae"} == {"beta_schedule"}
 
 
@@ -93,7 +97,10 @@ def hook_line():
 
 
 def test_none_is_an_error():
-    assert str(complain(None)) == f"{WHO} returned None from beta_schedule\n{hook_line()}\n  likely: is a `return` missing?"
+    assert (
+        str(complain(None))
+        == f"{WHO} returned None from beta_schedule\n{hook_line()}\n  likely: is a `return` missing?"
+    )
 
 
 def test_an_exception_gets_an_author_and_keeps_its_traceback():
@@ -105,10 +112,15 @@ def test_an_exception_gets_an_author_and_keeps_its_traceback():
 
 def test_an_error_of_the_core_gets_an_author_too():
     error = complain(RunError("no such split", "splits: train"))
-    assert str(error) == f"{WHO} broke off in beta_schedule: no such split\n{hook_line()}\n  splits: train"
+    assert (
+        str(error)
+        == f"{WHO} broke off in beta_schedule: no such split\n{hook_line()}\n  splits: train"
+    )
 
 
-@pytest.mark.parametrize("error", [PluginError("x", plugin="other"), DivergedError("y"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "error", [PluginError("x", plugin="other"), DivergedError("y"), KeyboardInterrupt()]
+)
 def test_what_has_an_author_already_passes_as_it_is(error):
     with pytest.raises(type(error)) as caught:
         broken(error)(index=1, epoch=0.5, total_steps=2, kl=torch.zeros(()))
@@ -155,7 +167,10 @@ def test_shapes(shape, due, shown, likely):
         (1.0, "a value of type float from beta_schedule; a tensor () was due"),
         ([1.0], "a value of type list from beta_schedule; a tensor () was due"),
         (torch.tensor(1), "a value of type torch.int64 from beta_schedule; floating point was due"),
-        (torch.tensor(True), "a value of type torch.bool from beta_schedule; floating point was due"),
+        (
+            torch.tensor(True),
+            "a value of type torch.bool from beta_schedule; floating point was due",
+        ),
     ],
 )
 def test_types(value, what):

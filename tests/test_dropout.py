@@ -12,7 +12,8 @@ def test_moments_of_the_mask(rate):
     with stream("mask"):
         mask = dropout(torch.ones(1000, 801), rate).double()
     entries = mask.numel()
-    assert abs(mask.mean() - 1) < 5 * (rate / (1 - rate) / entries) ** 0.5  # E = 1, Var = p / (1 - p)
+    # E = 1, Var = p / (1 - p)
+    assert abs(mask.mean() - 1) < 5 * (rate / (1 - rate) / entries) ** 0.5
     assert ((mask == 0).double().mean() - rate).abs() < 5 * (rate * (1 - rate) / entries) ** 0.5
     assert len(mask.unique()) == 2
     assert mask.max().item() == pytest.approx(1 / (1 - round(rate * LEVELS) / LEVELS), rel=1e-6)

@@ -34,7 +34,9 @@ def owner(hook, value, **provides):
     namespace = {"value": value, "hookimpl": hookimpl}
     source = f"@hookimpl\ndef {hook}(self, {names}):\n    return value(self, {names})\n"
     exec(compile(source, "/somewhere/broken/module.py", "exec"), namespace)
-    return type("Broken", (Plugin,), {hook: namespace[hook], "declares": {"provides": provides}}), names
+    return type(
+        "Broken", (Plugin,), {hook: namespace[hook], "declares": {"provides": provides}}
+    ), names
 
 
 def message(cls, names, hook, corpus, error=PluginError):
@@ -173,14 +175,18 @@ VALUES = {
     ),
     "log_prob per dimension": (
         "posterior_sample",
-        lambda self, features, n, batch: PosteriorSample(torch.zeros(4, 1, 3), log_prob=torch.zeros(4, 1, 3)),
+        lambda self, features, n, batch: PosteriorSample(
+            torch.zeros(4, 1, 3), log_prob=torch.zeros(4, 1, 3)
+        ),
         DENSITY,
         "returned log_prob of shape (4, 1, 3) from posterior_sample; (4, 1) was due",
         ["likely: a sum over the last 1 axes is missing"],
     ),
     "a distribution that is not independent": (
         "posterior_sample",
-        lambda self, features, n, batch: PosteriorSample(torch.zeros(4, 1, 3), Normal(torch.zeros(4, 3), 1.0)),
+        lambda self, features, n, batch: PosteriorSample(
+            torch.zeros(4, 1, 3), Normal(torch.zeros(4, 3), 1.0)
+        ),
         DENSITY,
         "returned log_prob of shape (4, 1, 3) from posterior_sample; (4, 1) was due",
         ["likely: a sum over the last 1 axes is missing"],
@@ -188,7 +194,8 @@ VALUES = {
     "a distribution of other sentences": (
         "posterior_sample",
         lambda self, features, n, batch: PosteriorSample(
-            torch.zeros(4, 1, 3), Independent(Normal(torch.zeros(5, 3), 1.0), 1, validate_args=False)
+            torch.zeros(4, 1, 3),
+            Independent(Normal(torch.zeros(5, 3), 1.0), 1, validate_args=False),
         ),
         DENSITY,
         "returned a distribution that raised ValueError: Value is not broadcastable with batch_shape+event_shape: "
@@ -213,7 +220,9 @@ VALUES = {
     ),
     "not Gaussian": (
         "posterior_sample",
-        lambda self, features, n, batch: PosteriorSample(torch.zeros(4, 1, 3), log_prob=torch.zeros(4, 1)),
+        lambda self, features, n, batch: PosteriorSample(
+            torch.zeros(4, 1, 3), log_prob=torch.zeros(4, 1)
+        ),
         {**DENSITY, "posterior": "gaussian"},
         "provides posterior = 'gaussian', but returned no distribution with mean and stddev",
         [],
@@ -259,7 +268,9 @@ def test_a_prior_of_the_wrong_shape():
         f"  hook:   prior_logprob(z), {place(BadPrior, 'prior_logprob')}\n"
         "  likely: a sum over the last 1 axes is missing"
     )
-    with pytest.raises(PluginError, match=r"returned a value of shape \(4, 3\) from prior_sample; \(5, 3\) was due"):
+    with pytest.raises(
+        PluginError, match=r"returned a value of shape \(4, 3\) from prior_sample; \(5, 3\) was due"
+    ):
         model.prior_sample(5)
 
 
@@ -269,7 +280,10 @@ def test_a_condition_of_the_wrong_shape_stops_at_composition():
         def decoder_condition(self, z):
             return z.flatten()
 
-    with pytest.raises(PluginError, match=r"returned a value of shape \(3,\) from decoder_condition; \(1, 1, C\) was due"):
+    with pytest.raises(
+        PluginError,
+        match=r"returned a value of shape \(3,\) from decoder_condition; \(1, 1, C\) was due",
+    ):
         build(Flat)
 
 
@@ -279,7 +293,10 @@ def test_a_condition_whose_size_changes(corpus):
         def decoder_condition(self, z):
             return z if len(z) == 1 else z[..., :2]
 
-    with pytest.raises(PluginError, match=r"returned a value of shape \(4, 1, 2\) from decoder_condition; \(4, 1, 3\) was due"):
+    with pytest.raises(
+        PluginError,
+        match=r"returned a value of shape \(4, 1, 2\) from decoder_condition; \(4, 1, 3\) was due",
+    ):
         Joint(build(Changes), corpus).step(some_batch(B))
 
 
@@ -306,7 +323,9 @@ def test_a_role_that_does_not_exist():
     class Unknown(NoRole):
         roles = {"net": "discriminator"}
 
-    with pytest.raises(PluginError, match="the parameters 'net' of 'unknown' have the unknown role 'discriminator'"):
+    with pytest.raises(
+        PluginError, match="the parameters 'net' of 'unknown' have the unknown role 'discriminator'"
+    ):
         build(Unknown)
 
 
@@ -340,7 +359,9 @@ def test_a_critic_role_without_a_critic():
     class Forgot(Critic):
         critic = None
 
-    with pytest.raises(PluginError, match=r"^'forgot' has parameters of role critic, but `critic` is None$"):
+    with pytest.raises(
+        PluginError, match=r"^'forgot' has parameters of role critic, but `critic` is None$"
+    ):
         build(Forgot)
 
 
@@ -349,7 +370,9 @@ def test_a_critic_that_nothing_would_train():
         roles = {"net": "critic"}
         critic = CriticConfig()
 
-    with pytest.raises(PluginError, match="'idle' has a critic, but no hook critic_loss that would train them"):
+    with pytest.raises(
+        PluginError, match="'idle' has a critic, but no hook critic_loss that would train them"
+    ):
         build(Idle)
 
 
@@ -357,11 +380,15 @@ def test_a_critic_loss_that_would_train_nothing():
     class Empty(Critic):
         roles = {"net": "encoder"}
 
-    with pytest.raises(PluginError, match="'empty' has the hook critic_loss, but no parameters of role critic"):
+    with pytest.raises(
+        PluginError, match="'empty' has the hook critic_loss, but no parameters of role critic"
+    ):
         build(Empty)
 
 
-@pytest.mark.parametrize("asks", ["rec", "kl", "kl_loss", "beta", "log_prior", "sample", "condition"])
+@pytest.mark.parametrize(
+    "asks", ["rec", "kl", "kl_loss", "beta", "log_prior", "sample", "condition"]
+)
 def test_a_critic_that_asks_for_what_it_must_not_see(corpus, asks):
     joint = Joint(build(Critic), corpus)
     joint.model.plugin("critic").asks = asks
@@ -383,7 +410,9 @@ def test_a_critic_loss_per_sentence(corpus):
         def critic_loss(self, step):
             return self.net(step.code).squeeze(-1)
 
-    with pytest.raises(PluginError, match=r"returned a value of shape \(4,\) from critic_loss; \(\) was due"):
+    with pytest.raises(
+        PluginError, match=r"returned a value of shape \(4,\) from critic_loss; \(\) was due"
+    ):
         Joint(build(PerSentence), corpus).step(some_batch(B))
 
 
@@ -391,7 +420,8 @@ def test_a_critic_loss_per_sentence(corpus):
 
 
 @pytest.mark.parametrize(
-    ("roles", "shown"), [(["enc", "decoder", "post"], "['enc', 'post']"), ("prior", "['p', 'r', 'i', 'o', 'r']")]
+    ("roles", "shown"),
+    [(["enc", "decoder", "post"], "['enc', 'post']"), ("prior", "['p', 'r', 'i', 'o', 'r']")],
 )
 def test_before_step_returns_unknown_roles(corpus, roles, shown):
     class Before(Plugin):
@@ -423,17 +453,32 @@ def loss(step):
 
 
 STAGES = {
-    "a tuple": (lambda: (Stage("a", loss, steps=1),), "did not return a list of stages from pre_train_init"),
+    "a tuple": (
+        lambda: (Stage("a", loss, steps=1),),
+        "did not return a list of stages from pre_train_init",
+    ),
     "no stages": (lambda: ["a"], "did not return a list of stages from pre_train_init"),
     "None": (lambda: None, "returned None from pre_train_init"),
-    "the joint name": (lambda: [Stage("joint", loss, steps=1)], "returned a stage with the name 'joint'"),
-    "unknown roles": (lambda: [Stage("a", loss, trains=("enc",), steps=1)], "returned a stage with the roles ['enc']"),
+    "the joint name": (
+        lambda: [Stage("joint", loss, steps=1)],
+        "returned a stage with the name 'joint'",
+    ),
+    "unknown roles": (
+        lambda: [Stage("a", loss, trains=("enc",), steps=1)],
+        "returned a stage with the roles ['enc']",
+    ),
     "no length": (
         lambda: [Stage("a", loss)],
         "broke off in pre_train_init: the stage 'a' needs steps or epochs, one of the two",
     ),
-    "two lengths": (lambda: [Stage("a", loss, steps=1, epochs=1)], "the stage 'a' needs steps or epochs, one of the two"),
-    "no roles": (lambda: [Stage("a", loss, trains=(), steps=1)], "the stage 'a' trains no parameter role"),
+    "two lengths": (
+        lambda: [Stage("a", loss, steps=1, epochs=1)],
+        "the stage 'a' needs steps or epochs, one of the two",
+    ),
+    "no roles": (
+        lambda: [Stage("a", loss, trains=(), steps=1)],
+        "the stage 'a' trains no parameter role",
+    ),
 }
 
 
@@ -450,7 +495,9 @@ def test_wrong_stages(corpus, tmp_path, case):
         trainer_of(build(Staged), corpus, tmp_path / "run")
     assert what in caught.value.what
     assert caught.value.what.startswith("'staged' (aecore-staged 1.0) ")
-    assert f"hook:   pre_train_init(session), {place(Staged, 'pre_train_init')}" in str(caught.value)
+    assert f"hook:   pre_train_init(session), {place(Staged, 'pre_train_init')}" in str(
+        caught.value
+    )
 
 
 def test_an_update_before_training(corpus, tmp_path):
@@ -460,7 +507,10 @@ def test_an_update_before_training(corpus, tmp_path):
             session.update(session.loss(session.batch()), ["encoder"])
             return []
 
-    with pytest.raises(PluginError, match=r"broke off in pre_train_init: session\.update was called outside a training step"):
+    with pytest.raises(
+        PluginError,
+        match=r"broke off in pre_train_init: session\.update was called outside a training step",
+    ):
         trainer_of(build(Eager), corpus, tmp_path / "run")
 
 
@@ -502,14 +552,32 @@ class Ugly(Plugin):
 
 
 NOT_FINITE = {
-    "extra_loss": (diverging("extra_loss", lambda self, step: nan_like(step)), "extra_loss", "'broken' (extra_loss)"),
-    "kl": (diverging("kl_term", lambda self, step: nan_like(step)[:, None], **PENALTY), "kl", "'broken' (kl_term)"),
-    "kl_loss": (diverging("kl_penalty", lambda self, kl, step: kl / 0.0), "kl_loss", "'broken' (kl_penalty)"),
-    "beta": (diverging("beta_schedule", lambda self, kl: float("inf")), "beta", "'broken' (beta_schedule)"),
+    "extra_loss": (
+        diverging("extra_loss", lambda self, step: nan_like(step)),
+        "extra_loss",
+        "'broken' (extra_loss)",
+    ),
+    "kl": (
+        diverging("kl_term", lambda self, step: nan_like(step)[:, None], **PENALTY),
+        "kl",
+        "'broken' (kl_term)",
+    ),
+    "kl_loss": (
+        diverging("kl_penalty", lambda self, kl, step: kl / 0.0),
+        "kl_loss",
+        "'broken' (kl_penalty)",
+    ),
+    "beta": (
+        diverging("beta_schedule", lambda self, kl: float("inf")),
+        "beta",
+        "'broken' (beta_schedule)",
+    ),
     "z": (
         diverging(
             "posterior_sample",
-            lambda self, f, n, batch: PosteriorSample(f.new_full((4, 1, 3), float("nan")), log_prob=f.new_zeros(4, 1)),
+            lambda self, f, n, batch: PosteriorSample(
+                f.new_full((4, 1, 3), float("nan")), log_prob=f.new_zeros(4, 1)
+            ),
             **DENSITY,
         ),
         "z",
@@ -543,7 +611,11 @@ def test_a_step_that_is_not_finite_is_not_applied(corpus, case):
 
 
 def test_an_objective_that_is_not_finite_is_named(corpus):
-    cls = diverging("objective", lambda self, step: step.rec.mean(1) * float("nan"), objective_gradient=["encoder"])
+    cls = diverging(
+        "objective",
+        lambda self, step: step.rec.mean(1) * float("nan"),
+        objective_gradient=["encoder"],
+    )
     with pytest.raises(DivergedError) as caught:
         Joint(build(cls), corpus).step(some_batch(B))
     assert "the objective is not finite" in str(caught.value)
@@ -579,7 +651,9 @@ class Overconfident(Plugin):
     def posterior_sample(self, features, n_samples):
         normal = Independent(Normal(torch.zeros(len(features), self.sizes.latent), 1.0), 1)
         z = normal.rsample((n_samples,)).transpose(0, 1)
-        return PosteriorSample(z, log_prob=normal.log_prob(z.transpose(0, 1)).transpose(0, 1) + self.shift)
+        return PosteriorSample(
+            z, log_prob=normal.log_prob(z.transpose(0, 1)).transpose(0, 1) + self.shift
+        )
 
 
 @pytest.mark.parametrize(("shift", "stops"), [(-0.99, False), (-1.01, True), (-1e12, True)])
@@ -594,13 +668,20 @@ def test_a_monte_carlo_kl_below_minus_one_nat(corpus, shift, stops):
         joint.step(some_batch(8))
     assert changed(before, joint.model) == set()
     what, origin, *_ = str(caught.value).split("\n  ")
-    assert what == f"training stopped: the Monte Carlo KL is {shift:.3g} nats in the mean of the batch at step 0 of 'joint'"
+    assert (
+        what
+        == f"training stopped: the Monte Carlo KL is {shift:.3g} nats in the mean of the batch at step 0 of 'joint'"
+    )
     who = "'overconfident' (posterior_sample) and 'vae' (prior_logprob)"
-    assert origin == f"from: {who}: E[log q - log p] cannot be negative, so one of the densities is wrong"
+    assert (
+        origin
+        == f"from: {who}: E[log q - log p] cannot be negative, so one of the densities is wrong"
+    )
 
 
 @pytest.mark.parametrize(
-    ("sentences", "shift", "stops"), [(1, -7.9, False), (1, -8.1, True), (4, -1.9, False), (4, -2.1, True)]
+    ("sentences", "shift", "stops"),
+    [(1, -7.9, False), (1, -8.1, True), (4, -1.9, False), (4, -2.1, True)],
 )
 def test_fewer_sentences_may_fall_lower(corpus, sentences, shift, stops):
     joint = Joint(build(Overconfident), corpus)
@@ -618,7 +699,9 @@ def test_a_diverging_update_of_a_session_is_not_applied(corpus):
 
     joint = Joint(build(Inner), corpus)
     before = snapshot(joint.model)
-    with pytest.raises(DivergedError, match=r"a gradient is not finite at step 0 of 'session\.update'"):
+    with pytest.raises(
+        DivergedError, match=r"a gradient is not finite at step 0 of 'session\.update'"
+    ):
         joint.step(some_batch(B))
     assert changed(before, joint.model) == set()
 

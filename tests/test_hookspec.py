@@ -66,7 +66,9 @@ def test_the_page_documents_every_hook_by_its_signature_and_no_other():
 @pytest.mark.parametrize("name", HOOKS)
 def test_a_section_gives_kind_and_every_argument(name):
     hook, text = HOOKS[name], section(name)
-    assert re.match(rf"\n\*\*{hook.kind}\b", text), f"the section of {name} must begin with **{hook.kind}.**"
+    assert re.match(rf"\n\*\*{hook.kind}\b", text), (
+        f"the section of {name} must begin with **{hook.kind}.**"
+    )
     bullets = re.findall(r"^- `(\w+)`:", text, re.M)
     assert tuple(bullets) == hook.arguments
     for word in ("When", "Returns", "Do not", "Made for"):
@@ -78,7 +80,9 @@ def test_a_contract_says_when_what_and_returns(name):
     contract = HOOKS[name].contract
     assert "When:" in contract
     assert "Returns:" in contract
-    described = re.findall(r"^    (\w+):", contract.partition("Args:")[2].partition("Returns:")[0], re.M)
+    described = re.findall(
+        r"^    (\w+):", contract.partition("Args:")[2].partition("Returns:")[0], re.M
+    )
     assert tuple(described) == HOOKS[name].arguments
 
 
@@ -112,8 +116,11 @@ def test_what_the_page_offers_is_there():
         "session": Session(model, None, Streams(0), 4, 4, 1),
     }
     for word, thing in offered.items():
-        named = set(re.findall(rf"(?<![\w.]){word}\.(\w+)", PAGE)) - {"z"}  # step.z is the detached view's
-        missing = [name for name in named if not hasattr(type(thing), name) and name not in thing.__dict__]
+        # step.z is the detached view's
+        named = set(re.findall(rf"(?<![\w.]){word}\.(\w+)", PAGE)) - {"z"}
+        missing = [
+            name for name in named if not hasattr(type(thing), name) and name not in thing.__dict__
+        ]
         assert len(named) > 5
         assert [name for name in missing if name not in dict(model.named_buffers())] == []
 
@@ -261,7 +268,10 @@ def test_every_argument_that_a_hook_offers_is_passed(calls):
 
 
 def test_how_often_each_hook_is_called_and_where(calls):
-    counts = {phase: {name: len(made) for name, made in hooks.items() if made} for phase, hooks in calls.items()}
+    counts = {
+        phase: {name: len(made) for name, made in hooks.items() if made}
+        for phase, hooks in calls.items()
+    }
     assert counts["composition"] == {"decoder_condition": 1}
     assert counts["start"] == {"pre_train_init": 1}
     assert counts["stage"] == {"posterior_sample": 2, "decoder_condition": 2, "corrupt_input": 2}
@@ -323,7 +333,9 @@ def test_a_run_of_the_defaults_calls_their_hooks_too(tmp_path, monkeypatch):
         heard_of.__wrapped__ = original
         heard_of.aecore_impl = original.aecore_impl
         monkeypatch.setattr(Vae, name, heard_of)
-    config = build_config(None, {"data": {"spec": "toy[:64]"}, "train": {"max_steps": 2, "device": "cpu"}}, {}, [])
+    config = build_config(
+        None, {"data": {"spec": "toy[:64]"}, "train": {"max_steps": 2, "device": "cpu"}}, {}, []
+    )
     with opened(config, tmp_path / "run") as trainer:
         assert isinstance(trainer.model, Model)
         while not trainer.state.checked:
@@ -331,4 +343,5 @@ def test_a_run_of_the_defaults_calls_their_hooks_too(tmp_path, monkeypatch):
     run = Run.load(tmp_path / "run", "cpu", Catalogue.discover())
     assert isinstance(run.vocabulary, Vocabulary)
     run.sample(2)
-    assert heard == {found.hook for found in implementations(Vae)} - {"prior_logprob"}  # the analytic KL does not ask for it
+    # the analytic KL does not ask for it
+    assert heard == {found.hook for found in implementations(Vae)} - {"prior_logprob"}

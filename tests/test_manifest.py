@@ -3,7 +3,14 @@
 import pytest
 
 from aecore.hookspec import HOOKS
-from aecore.manifest import GIVEN_BY, LEVELS, Capabilities, ManifestError, parse_manifest, read_manifest
+from aecore.manifest import (
+    GIVEN_BY,
+    LEVELS,
+    Capabilities,
+    ManifestError,
+    parse_manifest,
+    read_manifest,
+)
 
 PLAIN = {"summary": "s", "api": ">=1,<2", "hooks": ["beta_schedule"]}
 KL = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}
@@ -59,13 +66,18 @@ def test_a_table_that_is_none():
 
 @pytest.mark.parametrize("word", GIVEN_BY)
 def test_a_capability_belongs_to_the_owner_of_its_hook(word):
-    value = {"kl_gradient": ["encoder"], "objective_gradient": ["encoder"], "geometry": "ball", "kl_estimator": "dual"}.get(
-        word
-    )
+    value = {
+        "kl_gradient": ["encoder"],
+        "objective_gradient": ["encoder"],
+        "geometry": "ball",
+        "kl_estimator": "dual",
+    }.get(word)
     error = problems({**PLAIN, "provides": {word: value or LEVELS[word][0]}})
     owners = " or ".join(GIVEN_BY[word])
     assert error.what == "the manifest of 'x' contradicts itself"
-    assert error.evidence[1:] == (f"provides.{word} belongs to the owner of {owners}, which is not among its hooks",)
+    assert error.evidence[1:] == (
+        f"provides.{word} belongs to the owner of {owners}, which is not among its hooks",
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +104,9 @@ def test_every_contradiction_is_named_at_once():
     assert len(error.evidence) == 1 + 4
 
 
-@pytest.mark.parametrize(("api", "fits"), [(">=1,<2", True), ("==1", True), (">=2", False), ("<1", False), ("", True)])
+@pytest.mark.parametrize(
+    ("api", "fits"), [(">=1,<2", True), ("==1", True), (">=2", False), ("<1", False), ("", True)]
+)
 def test_which_cores_a_plugin_fits(api, fits):
     assert parse_manifest({**PLAIN, "api": api}, "x", "").compatible is fits
 

@@ -42,7 +42,9 @@ def test_shapes_on_the_way(sentences, samples):
     step = Step(model, batch, samples=samples)
     assert step.features.shape == (sentences, H)
     assert step.sample.z.shape == (sentences, samples, D)
-    assert step.sample.log_prob.shape == step.log_prior.shape == step.rec.shape == (sentences, samples)
+    assert (
+        step.sample.log_prob.shape == step.log_prior.shape == step.rec.shape == (sentences, samples)
+    )
     assert step.code.shape == (sentences, D)
     assert step.condition.shape == (sentences, samples, D)
     assert step.kl.shape == step.kl_loss.shape == (sentences, D)
@@ -53,8 +55,14 @@ def test_shapes_on_the_way(sentences, samples):
     assert model.nll(batch, step.sample.z).shape == (sentences, samples)
     assert model.code(batch).shape == (sentences, D)
     view = step.detached()
-    assert (view.z.shape, view.code.shape, view.features.shape) == ((sentences, samples, D), (sentences, D), (sentences, H))
-    assert not any(value.requires_grad for value in (view.z, view.code, view.features, view.prior_sample()))
+    assert (view.z.shape, view.code.shape, view.features.shape) == (
+        (sentences, samples, D),
+        (sentences, D),
+        (sentences, H),
+    )
+    assert not any(
+        value.requires_grad for value in (view.z, view.code, view.features, view.prior_sample())
+    )
 
 
 def test_z_may_have_any_leading_axes_for_prior_and_condition():
@@ -67,7 +75,9 @@ def test_z_may_have_any_leading_axes_for_prior_and_condition():
 def test_features_of_embedded_words_are_the_features():
     model, batch = lively(build()), some_batch(B)
     embedded = model.encoder.embedding(batch.tokens)
-    assert torch.equal(model.features_of_embedded(embedded, batch.lengths + 1), model.features(batch))
+    assert torch.equal(
+        model.features_of_embedded(embedded, batch.lengths + 1), model.features(batch)
+    )
 
 
 # Padding
@@ -85,7 +95,9 @@ def test_padding_changes_nothing():
         one = alone(batch, row)
         assert one.tokens.shape[1] == int(one.lengths) + 1
         assert torch.allclose(model.features(one)[0], features[row], atol=1e-5)
-        assert torch.allclose(model.nll(one, z[row : row + 1])[0], energies[row], atol=1e-5, rtol=1e-6)
+        assert torch.allclose(
+            model.nll(one, z[row : row + 1])[0], energies[row], atol=1e-5, rtol=1e-6
+        )
 
 
 def test_what_stands_in_the_pads_does_not_matter():
@@ -169,7 +181,9 @@ def test_k_samples_are_k_separate_calls():
     model, batch, z = lively(build()), some_batch(B), torch.randn(B, K, D)
     together = model.nll(batch, z)
     for k in range(K):
-        assert torch.allclose(model.nll(batch, z[:, k : k + 1]).squeeze(1), together[:, k], atol=1e-5)
+        assert torch.allclose(
+            model.nll(batch, z[:, k : k + 1]).squeeze(1), together[:, k], atol=1e-5
+        )
     assert not torch.allclose(together[:, 0], together[:, 1], atol=1e-2)
 
 
@@ -210,10 +224,14 @@ def test_dropout_acts_on_words_and_not_on_the_condition():
     decoder = Decoder(SIZES, D, 0.25, 0.0).train()
     inputs = decoder._inputs(torch.ones(4, 500, SIZES.embedding), torch.ones(4, D))
     assert torch.equal(inputs[..., SIZES.embedding :], torch.ones(4, 500, D))
-    assert (inputs[..., : SIZES.embedding] == 0).float().mean().item() == pytest.approx(0.25, abs=0.03)
+    assert (inputs[..., : SIZES.embedding] == 0).float().mean().item() == pytest.approx(
+        0.25, abs=0.03
+    )
 
 
-@pytest.mark.parametrize(("dropout", "varies"), [((0.0, 0.0), False), ((0.5, 0.0), True), ((0.0, 0.5), True)])
+@pytest.mark.parametrize(
+    ("dropout", "varies"), [((0.0, 0.0), False), ((0.5, 0.0), True), ((0.0, 0.5), True)]
+)
 def test_each_dropout_has_its_own_rate(dropout, varies):
     model, batch, z = lively(build(dropout=dropout)).train(), some_batch(B), torch.randn(B, 1, D)
     assert torch.equal(model.nll(batch, z), model.nll(batch, z)) != varies
@@ -235,7 +253,8 @@ def test_dropout_before_the_output_layer_is_unbiased_there(monkeypatch):
     model.eval().nll(batch, z)
     whole = seen[-1].expand_as(dropped)
     assert (dropped == 0).float().mean().item() == pytest.approx(0.5, abs=0.01)
-    assert len((dropped[0] == 0).unique(dim=0)) > 2 ** (SIZES.hidden - 1)  # hidden 6: most of the 64 masks occur
+    # hidden 6: most of the 64 masks occur
+    assert len((dropped[0] == 0).unique(dim=0)) > 2 ** (SIZES.hidden - 1)
     kept = dropped != 0
     assert torch.allclose(dropped[kept], 2 * whole[kept], atol=1e-6)
 
@@ -254,7 +273,11 @@ def test_initial_weights_are_within_their_bounds():
 
 def test_encoder_and_decoder_embeddings_are_separate_and_the_output_is_untied():
     model = build()
-    weights = [model.encoder.embedding.weight, model.decoder.embedding.weight, model.decoder.output.weight]
+    weights = [
+        model.encoder.embedding.weight,
+        model.decoder.embedding.weight,
+        model.decoder.output.weight,
+    ]
     assert len({weight.data_ptr() for weight in weights}) == 3
     assert model.decoder.output.bias is None
     assert model.decoder.bridge.bias is None
@@ -295,7 +318,9 @@ class Many(Plugin):
 
     @hookimpl
     def extra_loss(self, step):
-        parts = sum(module(step.code[:, :1]).squeeze(1) for module in (self.e, self.d, self.p, self.f))
+        parts = sum(
+            module(step.code[:, :1]).squeeze(1) for module in (self.e, self.d, self.p, self.f)
+        )
         return parts + (self.c * step.code).sum(1)
 
 
@@ -372,7 +397,9 @@ class Leaves(Plugin):
         return list(self.leaves)
 
 
-@pytest.mark.parametrize("leaves", [("encoder",), ("decoder",), ("prior",), ("encoder", "prior"), ("critic",)])
+@pytest.mark.parametrize(
+    "leaves", [("encoder",), ("decoder",), ("prior",), ("encoder", "prior"), ("critic",)]
+)
 def test_roles_that_before_step_names_are_left_alone_bit_for_bit(corpus, leaves):
     joint = Joint(build(Leaves, Many), corpus)
     joint.step(some_batch(B))  # momentum is there from the first step
@@ -382,7 +409,10 @@ def test_roles_that_before_step_names_are_left_alone_bit_for_bit(corpus, leaves)
     moved = changed(before, joint.model)
     still = {name for name, _ in joint.model.named_params(*leaves)}
     assert moved & still - {"plugins.many.c"} == set()
-    assert moved - {"plugins.many.c"} == {name for name, _ in joint.model.named_params(*MAIN_ROLES)} - still
+    assert (
+        moved - {"plugins.many.c"}
+        == {name for name, _ in joint.model.named_params(*MAIN_ROLES)} - still
+    )
 
 
 def test_session_updates_move_their_roles_alone(corpus):
@@ -414,7 +444,9 @@ def test_the_loss_of_a_session_is_what_the_joint_step_minimises(corpus):
             with stream("the same noise"):
                 self.whole = session.loss(batch).item()
             with stream("the same noise"):
-                step = Step(session.model, batch, training=True, schedule=lambda _: session.model.beta)
+                step = Step(
+                    session.model, batch, training=True, schedule=lambda _: session.model.beta
+                )
                 self.part = session.model.objective(step).mean().item()
             return []
 
@@ -434,7 +466,9 @@ def test_the_gradient_is_clipped_over_encoder_and_decoder_together(corpus):
     norm = joint.step(some_batch(B))["grad_norm"].item()
     moves = [value.detach() - before[name] for name, value in joint.model.named_parameters()]
     assert norm > 0.01
-    assert torch.cat([move.flatten() for move in moves]).norm().item() == pytest.approx(0.01, rel=1e-3)
+    assert torch.cat([move.flatten() for move in moves]).norm().item() == pytest.approx(
+        0.01, rel=1e-3
+    )
 
 
 # Gradients and divergences
@@ -449,8 +483,13 @@ def test_the_gradient_reaches_the_encoder_by_both_terms():
 
 
 def test_the_analytic_divergence_against_torch():
-    mean, scale = torch.randn(B, D, dtype=torch.float64), torch.rand(B, D, dtype=torch.float64) + 0.1
-    expected = kl_divergence(Normal(mean, scale), Normal(torch.zeros(()).double(), torch.ones(()).double()))
+    mean, scale = (
+        torch.randn(B, D, dtype=torch.float64),
+        torch.rand(B, D, dtype=torch.float64) + 0.1,
+    )
+    expected = kl_divergence(
+        Normal(mean, scale), Normal(torch.zeros(()).double(), torch.ones(()).double())
+    )
     assert torch.allclose(gaussian_kl(mean, scale), expected, atol=1e-12)
     model = lively(build()).double()
     step = Step(model, some_batch(B), samples=K)
@@ -555,7 +594,17 @@ class Counts(Plugin):
 
     @hookimpl
     def extra_loss(self, step):
-        for name in ("features", "sample", "code", "condition", "rec", "log_prior", "kl", "kl_loss", "beta"):
+        for name in (
+            "features",
+            "sample",
+            "code",
+            "condition",
+            "rec",
+            "log_prior",
+            "kl",
+            "kl_loss",
+            "beta",
+        ):
             assert getattr(step, name) is getattr(step, name)
         return 0 * step.beta * step.kl_loss.sum(1)
 
@@ -621,11 +670,15 @@ def test_known_values_are_taken_as_they_are():
 def test_the_mean_of_a_sample():
     z = torch.arange(6.0).view(1, 2, 3)
     assert PosteriorSample(z).mean.tolist() == [[1.5, 2.5, 3.5]]
-    assert PosteriorSample(z, Independent(Normal(torch.ones(1, 3), 1.0), 1)).mean.tolist() == [[1.0, 1.0, 1.0]]
+    assert PosteriorSample(z, Independent(Normal(torch.ones(1, 3), 1.0), 1)).mean.tolist() == [
+        [1.0, 1.0, 1.0]
+    ]
     assert PosteriorSample(z, centre=torch.zeros(1, 3)).mean.tolist() == [[0.0, 0.0, 0.0]]
     assert PosteriorSample(z).log_prob is None
     exact = torch.tensor([[7.0, 8.0]])
-    assert PosteriorSample(z, Independent(Normal(torch.ones(1, 3), 1.0), 1), exact).log_prob is exact
+    assert (
+        PosteriorSample(z, Independent(Normal(torch.ones(1, 3), 1.0), 1), exact).log_prob is exact
+    )
 
 
 def test_a_plugin_logs_under_its_name_and_only_once(corpus):
@@ -736,7 +789,10 @@ def test_the_space_is_that_of_the_plugin_with_its_curvature():
 
 
 def test_two_curvatures_are_two_spaces():
-    with pytest.raises(CompositionError, match=r"(?s)'curved' and 'curvedprior' do not share .*Ball\(curvature=2.0\)"):
+    with pytest.raises(
+        CompositionError,
+        match=r"(?s)'curved' and 'curvedprior' do not share .*Ball\(curvature=2.0\)",
+    ):
         build(Curved, CurvedPrior)
 
 
@@ -745,5 +801,7 @@ def test_a_space_that_is_not_the_declared_one():
         def __init__(self, config, sizes):
             Plugin.__init__(self, config, sizes)
 
-    with pytest.raises(PluginError, match=r"'flat' provides geometry = 'ball', but its `space` is Euclidean\(\)"):
+    with pytest.raises(
+        PluginError, match=r"'flat' provides geometry = 'ball', but its `space` is Euclidean\(\)"
+    ):
         build(Flat, CurvedPrior)

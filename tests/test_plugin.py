@@ -64,7 +64,9 @@ def test_where_gradients_are_recorded_it_is_made_at_every_call(model):
     with evaluating(model):
         model.prior_logprob(z)
     for _ in range(2):
-        (gradient,) = torch.autograd.grad(model.prior_logprob(z).sum(), model.plugin("moving").layer.weight)
+        (gradient,) = torch.autograd.grad(
+            model.prior_logprob(z).sum(), model.plugin("moving").layer.weight
+        )
         assert gradient.abs().sum() > 0
     assert model.plugin("moving").made == 3
 
@@ -84,7 +86,10 @@ def test_loaded_weights_are_a_new_version(model):
         after = model.prior_logprob(z)
         assert model.version != version
     assert after != before
-    assert after == Normal(model.plugin("moving").layer.weight.mean(0), 1.0).log_prob(torch.zeros(3)).sum()
+    assert (
+        after
+        == Normal(model.plugin("moving").layer.weight.mean(0), 1.0).log_prob(torch.zeros(3)).sum()
+    )
 
 
 def test_an_update_is_a_new_version_and_the_steps_of_a_critic_are_none(tmp_path, model):
@@ -92,14 +97,17 @@ def test_an_update_is_a_new_version_and_the_steps_of_a_critic_are_none(tmp_path,
     for _ in range(2):
         plugin.made = 0
         joint.step(some_batch())
-        assert plugin.made == 2  # once for the three steps of the critic, and once with a graph, for the divergence
+        # once for the three steps of the critic, and once with a graph, for the divergence
+        assert plugin.made == 2
     with torch.no_grad():
         assert torch.equal(plugin.cached(plugin.location), plugin.layer.weight.mean(0))
 
 
 def test_best_weights_that_are_reloaded_are_a_new_version(tmp_path, model):
     (tmp_path / "data").mkdir()
-    trainer = trainer_of(model, make_corpus(tmp_path / "data"), tmp_path / "run", schedule="plateau")
+    trainer = trainer_of(
+        model, make_corpus(tmp_path / "data"), tmp_path / "run", schedule="plateau"
+    )
     trainer.best = {name: tensor + 1 for name, tensor in model.state_dict().items()}
     with evaluating(model):
         before = model.prior_logprob(torch.zeros(3))

@@ -98,7 +98,11 @@ def test_the_same_entry_in_two_files_is_no_conflict(tmp_path):
         ("[far]\nsummary = 'x'\n", "far.distribution: field required"),
         (LISTING.format(name="Far", distribution="d"), "'Far' is no name for a plugin"),
         (LISTING.format(name="train", distribution="d"), "'train' is a section of config.toml"),
-        (LISTING.format(name="a-b", distribution="d") + LISTING.format(name="a_b", distribution="d"), "with - and with _"),
+        (
+            LISTING.format(name="a-b", distribution="d")
+            + LISTING.format(name="a_b", distribution="d"),
+            "with - and with _",
+        ),
     ],
 )
 def test_a_broken_one_is_one_readable_error(tmp_path, text, reason):
@@ -122,7 +126,10 @@ def test_dashes_in_a_registry_are_underscores(tmp_path):
 
 
 def test_hooks_of_a_later_api_are_shown():
-    assert hook_kinds(("kl_penalty", "hook_of_the_future")) == ["kl_penalty (chain)", "hook_of_the_future (not in API 1)"]
+    assert hook_kinds(("kl_penalty", "hook_of_the_future")) == [
+        "kl_penalty (chain)",
+        "hook_of_the_future (not in API 1)",
+    ]
 
 
 # Registries on the command line
@@ -136,15 +143,27 @@ def test_a_known_plugin_is_listed_and_explained(say, tmp_path):
     assert line.split()[-4:] == ["ICML", "2027", "not", "installed"]
     code, out, _ = say("plugins", "info", "far-away", "--registry", path)
     assert code == 0
-    for text in ("aecore-far-away", "pip install aecore-far-away", str(path), "Far Away", "kl_penalty (chain)"):
+    for text in (
+        "aecore-far-away",
+        "pip install aecore-far-away",
+        str(path),
+        "Far Away",
+        "kl_penalty (chain)",
+    ):
         assert text in out
 
 
 def test_the_environment_counts_for_every_command(say, tmp_path, monkeypatch):
     monkeypatch.setenv("AECORE_REGISTRY", str(listing(tmp_path / "lab.toml")))
     _, out, _ = say("plugins", "list", "--json")
-    assert next(plugin for plugin in json.loads(out) if plugin["name"] == "far_away")["registry"] == str(tmp_path / "lab.toml")
-    for words in (("train", "--plugin", "far_away"), ("compose", "far_away"), ("plugins", "check", "far_away")):
+    assert next(plugin for plugin in json.loads(out) if plugin["name"] == "far_away")[
+        "registry"
+    ] == str(tmp_path / "lab.toml")
+    for words in (
+        ("train", "--plugin", "far_away"),
+        ("compose", "far_away"),
+        ("plugins", "check", "far_away"),
+    ):
         code, out, err = say(*words)
         assert (code, out) == (2, "")
         assert "try: pip install aecore-far-away" in err
@@ -172,7 +191,11 @@ def test_a_broken_registry_is_a_warning_where_it_is_not_needed(say, tmp_path):
 def test_a_broken_registry_is_an_error_where_the_name_may_be_in_it(say, tmp_path):
     path = tmp_path / "broken.toml"
     path.write_text("x = [")
-    for words in (("compose", "far_away"), ("plugins", "info", "far_away"), ("train", "--plugin", "far_away")):
+    for words in (
+        ("compose", "far_away"),
+        ("plugins", "info", "far_away"),
+        ("train", "--plugin", "far_away"),
+    ):
         code, _, err = say(*words, "--registry", path)
         assert code == 2
         assert err.count("error: ") == 1
@@ -196,19 +219,51 @@ def test_a_conflict_is_said_where_the_name_is_looked_at(say, tmp_path):
 @pytest.fixture
 def zoo(site):
     """One distribution of every broken kind, and a good one."""
-    good = {"package": "zoo_good", "module": MODULE, "manifest": MANIFEST.format(name="good", api=">=1,<2")}
+    good = {
+        "package": "zoo_good",
+        "module": MODULE,
+        "manifest": MANIFEST.format(name="good", api=">=1,<2"),
+    }
     site.add("zoo-good", {"good": "zoo_good:Method"}, **good)
     site.add("zoo-gone", {"gone": "zoo_gone:Method"})
-    site.add("zoo-bad", {"bad": "zoo_bad:Method"}, package="zoo_bad", module=MODULE, manifest="[bad]\nhooks = 3\n")
+    site.add(
+        "zoo-bad",
+        {"bad": "zoo_bad:Method"},
+        package="zoo_bad",
+        module=MODULE,
+        manifest="[bad]\nhooks = 3\n",
+    )
     for number in (1, 2):
         package = f"zoo_twice{number}"
         manifest = MANIFEST.format(name="twice", api=">=1,<2")
-        site.add(f"zoo-twice{number}", {"twice": f"{package}:Method"}, package=package, module=MODULE, manifest=manifest)
+        site.add(
+            f"zoo-twice{number}",
+            {"twice": f"{package}:Method"},
+            package=package,
+            module=MODULE,
+            manifest=manifest,
+        )
     future = MANIFEST.format(name="future", api=">=2")
-    site.add("zoo-future", {"future": "zoo_future:Method"}, package="zoo_future", module=MODULE, manifest=future)
-    for name, module in {"raises": "import dragons", "exits": "raise SystemExit(3)", "quiet": "class Method: pass"}.items():
+    site.add(
+        "zoo-future",
+        {"future": "zoo_future:Method"},
+        package="zoo_future",
+        module=MODULE,
+        manifest=future,
+    )
+    for name, module in {
+        "raises": "import dragons",
+        "exits": "raise SystemExit(3)",
+        "quiet": "class Method: pass",
+    }.items():
         manifest = MANIFEST.format(name=name, api=">=1,<2")
-        site.add(f"zoo-{name}", {name: f"zoo_{name}:Method"}, package=f"zoo_{name}", module=module, manifest=manifest)
+        site.add(
+            f"zoo-{name}",
+            {name: f"zoo_{name}:Method"},
+            package=f"zoo_{name}",
+            module=module,
+            manifest=manifest,
+        )
     nonsense = site.path / "zoo_nonsense-1.0.dist-info"
     nonsense.mkdir()
     (nonsense / "METADATA").write_text("Metadata-Version: 2.1\nName: zoo-nonsense\nVersion: 1.0\n")
@@ -238,7 +293,9 @@ def test_each_is_listed_with_its_status(say, zoo, load):
     code, out, err = say("plugins", "list", "--json", *(["--load"] if load else []))
     assert (code, err) == (0, "")
     found = {plugin["name"]: plugin["status"] for plugin in json.loads(out)}
-    assert {name: found[name] for name in STATUS} == {name: status[load] for name, status in STATUS.items()}
+    assert {name: found[name] for name in STATUS} == {
+        name: status[load] for name, status in STATUS.items()
+    }
     assert {"vae", "betavae", "controlvae"} <= set(found)
     assert all(found[name] == "ok" for name in ("vae", "betavae", "controlvae"))
 
@@ -276,7 +333,16 @@ def test_the_others_work(say, zoo):
     assert say("compose", "controlvae", "good")[0] == 2  # both own beta_schedule
     assert say("compose", "good")[0] == 0
     assert say("plugins", "info", "controlvae")[0] == 0
-    limits = ("--max-steps", "2", "--set", "train.batch_size=8", "--set", "evaluate.batch_size=500", "--device", "cpu")
+    limits = (
+        "--max-steps",
+        "2",
+        "--set",
+        "train.batch_size=8",
+        "--set",
+        "evaluate.batch_size=500",
+        "--device",
+        "cpu",
+    )
     code, _, err = say("train", "--plugin", "good", *limits, "--out", "run")
     assert code == 0, err
     assert Catalogue.discover().load("good").__name__ == "Method"
@@ -290,7 +356,9 @@ def test_a_missing_one_is_explained_among_broken_ones(zoo):
 def test_listing_stays_quick_and_light(zoo):
     heavy = "{'torch', 'numpy', 'zoo_good', 'zoo_raises'} & set(sys.modules)"
     code = f"import sys; from aecore_cli.__main__ import main; main(['plugins', 'list']); print({heavy}, file=sys.stderr)"
-    environment = {name: value for name, value in os.environ.items() if name != "PYDANTIC_DISABLE_PLUGINS"}
+    environment = {
+        name: value for name, value in os.environ.items() if name != "PYDANTIC_DISABLE_PLUGINS"
+    }
     taken = []
     for _ in range(3):
         before = os.times()
@@ -302,7 +370,12 @@ def test_listing_stays_quick_and_light(zoo):
             check=True,
         )
         after = os.times()
-        taken.append(after.children_user + after.children_system - before.children_user - before.children_system)
+        taken.append(
+            after.children_user
+            + after.children_system
+            - before.children_user
+            - before.children_system
+        )
     assert done.stderr == "set()\n"
     assert done.stdout.count("\n") > len(STATUS)
     assert min(taken) < 1.5  # CPU seconds; 0.3 on an idle machine

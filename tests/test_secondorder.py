@@ -30,7 +30,9 @@ def test_energies_differentiate_twice_in_float32():
 
 def test_the_fused_kernel_and_cudnn_are_left_out_inside_alone(monkeypatch):
     used, whole = [], crossentropy._Tiled.apply
-    monkeypatch.setattr(crossentropy._Tiled, "apply", lambda *inputs: used.append(1) or whole(*inputs))
+    monkeypatch.setattr(
+        crossentropy._Tiled, "apply", lambda *inputs: used.append(1) or whole(*inputs)
+    )
     model, batch, z = build(), some_batch(), torch.zeros(4, 1, 3)
     outside = model.nll(batch, z)
     assert used == [1]

@@ -27,5 +27,9 @@ TEXTS = sorted(
 @pytest.mark.parametrize("old", OLD, ids=OLD.values())
 def test_no_old_word_is_left(old):
     assert TEXTS
-    left = [str(path.relative_to(ROOT)) for path in TEXTS if re.search(old, path.read_text(encoding="utf-8"))]
+    left = [
+        str(path.relative_to(ROOT))
+        for path in TEXTS
+        if re.search(old, path.read_text(encoding="utf-8"))
+    ]
     assert not left

@@ -1,9 +1,10 @@
 """Build ``.venv/`` when it is missing or stale; return at once when it is not.
 
-One environment holds the third-party packages of every ``pyproject.toml`` of the project, at the versions of
-``constraints.txt``, and the project itself: the root and each folder of ``plugins/``, editable, in one pip call without build
-isolation. A stamp named by a hash of all that decides its content says whether it is up to date; time stamps would miss a
-removed plugin and rebuild on every clone.
+One environment holds the third-party packages of every ``pyproject.toml`` of the project, at the
+versions of ``constraints.txt``, and the project itself: the root and each folder of ``plugins/``,
+editable, in one pip call without build isolation. A stamp named by a hash of all that decides its
+content says whether it is up to date; time stamps would miss a removed plugin and rebuild on every
+clone.
 
 Standard library only: this runs before anything is installed.
 """
@@ -34,7 +35,8 @@ EXTRA = "dev"
 
 # What this environment was created for: written last, so that half a venv has none.
 IDENTITY = VENV / "aecore-identity"
-# There while pip works. Where it is found later, pip was killed, and what it left cannot be trusted.
+# There while pip works. Where it is found later, pip was killed, and what it left cannot be
+# trusted.
 UNFINISHED = VENV / "aecore-unfinished"
 
 
@@ -62,18 +64,30 @@ def main() -> int:
 def set_up(lock: int) -> None:
     started = time.monotonic()
     wanted, units = fingerprint(), find_units()
-    requirements, names = third_party(units), {unit: normalised(read_project(unit)["name"]) for unit in units}
+    requirements, names = (
+        third_party(units),
+        {unit: normalised(read_project(unit)["name"]) for unit in units},
+    )
     fresh = ensure_venv(lock)
     for stamp in VENV.glob("aecore-stamp-*"):
         stamp.unlink()
     pip = Pip(lock)
-    say(f"installing {len(requirements)} packages, torch among them: a minute or more" if fresh else "checking packages")
+    say(
+        f"installing {len(requirements)} packages, torch among them: a minute or more"
+        if fresh
+        else "checking packages"
+    )
     pip("install", "--constraint", str(CONSTRAINTS), *requirements)
     if orphans := orphaned(names):
         say(f"removing {', '.join(orphans)}: no longer in plugins/")
         pip("uninstall", "--yes", *orphans)
     say(f"installing aecore and {len(units) - 1} plugins, editable")
-    pip("install", "--no-build-isolation", "--no-deps", *(word for unit in units for word in ("--editable", str(unit))))
+    pip(
+        "install",
+        "--no-build-isolation",
+        "--no-deps",
+        *(word for unit in units for word in ("--editable", str(unit))),
+    )
     stamp_path(wanted).touch()
     say(f"done in {time.monotonic() - started:.0f} s")
 
@@ -96,7 +110,12 @@ def stamp_path(digest: str) -> Path:
 def fingerprint() -> str:
     """A hash of everything that decides what ``.venv/`` holds."""
     digest = hashlib.sha256(identity().encode())
-    for path in [*(unit / "pyproject.toml" for unit in find_units()), CONSTRAINTS, ROOT / "Makefile", Path(__file__).resolve()]:
+    for path in [
+        *(unit / "pyproject.toml" for unit in find_units()),
+        CONSTRAINTS,
+        ROOT / "Makefile",
+        Path(__file__).resolve(),
+    ]:
         content = path.read_bytes()
         digest.update(f"\n{path.relative_to(ROOT)} {len(content)}\n".encode())
         digest.update(content)
@@ -180,7 +199,8 @@ def remove_venv() -> None:
     if VENV.is_symlink() or VENV.is_file():
         VENV.unlink()
     else:
-        IDENTITY.unlink(missing_ok=True)  # first: what a kill leaves of the rest must not look whole
+        # first: what a kill leaves of the rest must not look whole
+        IDENTITY.unlink(missing_ok=True)
         shutil.rmtree(VENV)
 
 
@@ -238,7 +258,8 @@ def orphaned(names: dict[Path, str]) -> list[str]:
 def is_present(name: str, folder: Path, names: dict[Path, str]) -> bool:
     if folder in names:
         return names[folder] == name
-    return not folder.is_relative_to(ROOT) and folder.is_dir()  # a plugin installed by hand from elsewhere stays
+    # a plugin installed by hand from elsewhere stays
+    return not folder.is_relative_to(ROOT) and folder.is_dir()
 
 
 def editables() -> Iterator[tuple[str, Path]]:
@@ -246,7 +267,10 @@ def editables() -> Iterator[tuple[str, Path]]:
     for record in VENV.glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
         origin = json.loads(record.read_text(encoding="utf-8"))
         if origin.get("dir_info", {}).get("editable"):
-            yield normalised(record.parent.name.split("-")[0]), Path(unquote(urlsplit(origin["url"]).path))
+            yield (
+                normalised(record.parent.name.split("-")[0]),
+                Path(unquote(urlsplit(origin["url"]).path)),
+            )
 
 
 # pip
@@ -263,11 +287,18 @@ class Pip:
         command = [str(PYTHON), "-m", "pip", words[0], *options, *words[1:]]
         UNFINISHED.touch()
         with subprocess.Popen(
-            command, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, pass_fds=(self._lock,)
+            command,
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            pass_fds=(self._lock,),
         ) as process:
             lines = list(self._followed(process))
         if process.returncode < 0:
-            raise SetupError(f"pip was killed by signal {-process.returncode}; call again to start anew.")
+            raise SetupError(
+                f"pip was killed by signal {-process.returncode}; call again to start anew."
+            )
         UNFINISHED.unlink()  # also where pip failed: it then undoes what it began
         if process.returncode:
             raise SetupError(self._failure(words[0], lines))
@@ -283,7 +314,11 @@ class Pip:
     @staticmethod
     def _failure(verb: str, lines: list[str]) -> str:
         told = [
-            line for line in lines if not line.startswith(("WARNING: ", "Requirement already", "Collecting ", "  Using cached"))
+            line
+            for line in lines
+            if not line.startswith(
+                ("WARNING: ", "Requirement already", "Collecting ", "  Using cached")
+            )
         ]
         return (
             f"pip {verb} failed:\n{indent(''.join(told[-15:]))}\n"

@@ -50,7 +50,9 @@ def table() -> str:
     for name, entry in sorted(entries().items()):
         paper = entry.get("paper")
         source = f"[{paper['venue']} {paper['year']}]({paper['url']})" if paper else "-"
-        rows.append(f"| `{name}` | {entry['summary']} | {source} | {', '.join(f'`{hook}`' for hook in entry['hooks'])} |")
+        rows.append(
+            f"| `{name}` | {entry['summary']} | {source} | {', '.join(f'`{hook}`' for hook in entry['hooks'])} |"
+        )
     return "\n".join(rows)
 
 
@@ -65,7 +67,11 @@ def main() -> int:
     """0 when the files are written, or are as they should be; 1 when --check finds another."""
     registry, readme = ROOT / "registry.toml", ROOT / "README.md"
     due = {registry: render(), readme: with_table(readme.read_text(encoding="utf-8"))}
-    stale = [file for file, text in due.items() if not file.is_file() or file.read_text(encoding="utf-8") != text]
+    stale = [
+        file
+        for file, text in due.items()
+        if not file.is_file() or file.read_text(encoding="utf-8") != text
+    ]
     if "--check" in sys.argv:
         for file in stale:
             print(f"{file.name} differs from the plugins: make registry")

@@ -1,7 +1,8 @@
 """Which sentences go into which batch: plans of sentence numbers, made before an epoch and read by index.
 
-Up to `LARGE` sentences a plan is one permutation. Beyond, it would be most of what a process holds, so it is made of blocks of
-consecutive sentences in random order, and only the window of blocks that the current batch is in is ever laid out.
+Up to `LARGE` sentences a plan is one permutation. Beyond, it would be most of what a process holds,
+so it is made of blocks of consecutive sentences in random order, and only the window of blocks that
+the current batch is in is ever laid out.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ class WholePlan(Plan):
 class BlockPlan(Plan):
     """A plan that lays out one window of blocks at a time: 2 MiB for the window, 8 bytes for every 2,048 sentences.
 
-    A window is shuffled, bucketed and cut as a small epoch is. Its draws are keyed by ``seed`` and its number, so batch i is
-    the same whatever was read before it, also in another process.
+    A window is shuffled, bucketed and cut as a small epoch is. Its draws are keyed by ``seed`` and
+    its number, so batch i is the same whatever was read before it, also in another process.
 
     Attributes:
         sentences: whose lengths are asked for.
@@ -106,7 +107,10 @@ class BlockPlan(Plan):
         seed = 0 if mode is None else int(torch.randint(2**62, ()))
         blocks = torch.arange(count) if mode is None else torch.randperm(count)
         sizes = torch.where(blocks == count - 1, len(sentences) - (count - 1) * block, block)
-        batches = [-(-int(sizes[first : first + WINDOW].sum()) // batch_size) for first in range(0, count, WINDOW)]
+        batches = [
+            -(-int(sizes[first : first + WINDOW].sum()) // batch_size)
+            for first in range(0, count, WINDOW)
+        ]
         firsts = torch.tensor([0, *batches]).cumsum(0)
         return cls(sentences, batch_size, mode, seed, block, blocks, firsts)
 
@@ -137,10 +141,11 @@ class BlockPlan(Plan):
 def epoch_plan(sentences: Tensor | Sentences, batch_size: int, mode: Mode) -> Plan:
     """One epoch in random order, every sentence once, at most one batch not full; drawn from torch's global generator.
 
-    ``bucketed`` puts sentences of like length together, so that little is padding: within pools of 64 batches, which keeps
-    the composition of a batch random from epoch to epoch. ``mixed`` leaves lengths to chance, for methods that compare the
-    sentences of a batch with one another. Of more than `LARGE` sentences, blocks of 2,048 neighbours come in random order, and
-    the sentences of 128 such blocks at a time are shuffled.
+    ``bucketed`` puts sentences of like length together, so that little is padding: within pools of
+    64 batches, which keeps the composition of a batch random from epoch to epoch. ``mixed`` leaves
+    lengths to chance, for methods that compare the sentences of a batch with one another. Of more
+    than `LARGE` sentences, blocks of 2,048 neighbours come in random order, and the sentences of
+    128 such blocks at a time are shuffled.
 
     Args:
         sentences: a split, or (N,) the length of each of its sentences.

@@ -25,7 +25,8 @@ class Order:
     """What is to be made of the files: all that a corpus depends on besides them.
 
     Attributes:
-        vocabulary: a saved run's, used as it is; None learns one by ``recipe`` from the training sentences that are used.
+        vocabulary: a saved run's, used as it is; None learns one by ``recipe`` from the training
+            sentences that are used.
     """
 
     spec: DataSpec
@@ -67,7 +68,16 @@ def build(sources: Mapping[str, Source], order: Order, store: Store) -> Corpus:
 def assemble(store: Store, contents: Contents, vocabulary: Vocabulary) -> Corpus:
     """The corpus that was written into ``store``."""
     train, valid, test = (_split(store, name) for name in SPLITS)
-    return Corpus(train, valid, test, vocabulary, contents.reports, contents.kind, contents.labels, contents.fingerprint)
+    return Corpus(
+        train,
+        valid,
+        test,
+        vocabulary,
+        contents.reports,
+        contents.kind,
+        contents.labels,
+        contents.fingerprint,
+    )
 
 
 # The first pass
@@ -96,7 +106,9 @@ def _survey(source: Source, order: Order) -> _Survey:
             pass
     size = order.spec.size(reading.report.kept)
     if vocabulary is None:
-        vocabulary = Vocabulary.learn(order.recipe, _texts(islice(source.read(order.max_length), size)))
+        vocabulary = Vocabulary.learn(
+            order.recipe, _texts(islice(source.read(order.max_length), size))
+        )
     labels = label_names(reading.lines.labels) if isinstance(reading.lines, JsonLines) else ()
     numbers = {label: number for number, label in enumerate(labels)}
     return _Survey(vocabulary, size, reading.kind, labels, reading.report, numbers)
@@ -113,7 +125,9 @@ def _texts(rows: Iterable[Row]) -> Iterator[str]:
 # The second pass
 
 
-def _checked(rows: Iterable[Row], reading: Reading, survey: _Survey, sources: Mapping[str, Source]) -> Iterator[Row]:
+def _checked(
+    rows: Iterable[Row], reading: Reading, survey: _Survey, sources: Mapping[str, Source]
+) -> Iterator[Row]:
     """The rows, refused where they are of another kind than those of the training split."""
     for number, row in enumerate(rows):
         if number == 0 and reading.kind != survey.kind:
@@ -124,7 +138,11 @@ def _checked(rows: Iterable[Row], reading: Reading, survey: _Survey, sources: Ma
         yield row
 
 
-_KINDS: dict[Kind, str] = {"text": "sentences without labels", "labelled": "labelled sentences", "pairs": "pairs"}
+_KINDS: dict[Kind, str] = {
+    "text": "sentences without labels",
+    "labelled": "labelled sentences",
+    "pairs": "pairs",
+}
 
 
 def _write(store: Store, name: str, rows: Iterable[Row], survey: _Survey) -> None:
@@ -133,7 +151,10 @@ def _write(store: Store, name: str, rows: Iterable[Row], survey: _Survey) -> Non
     for chunk in chunks(rows):
         source.add(*survey.vocabulary.encode(row.text for row in chunk))
         if survey.kind == "labelled":
-            store.append(f"{name}.labels", torch.tensor([survey.numbers[str(row.label)] for row in chunk], dtype=torch.int32))
+            store.append(
+                f"{name}.labels",
+                torch.tensor([survey.numbers[str(row.label)] for row in chunk], dtype=torch.int32),
+            )
         if survey.kind == "pairs":
             target.add(*survey.vocabulary.encode(row.references[0] for row in chunk))
         if originals is not None:
@@ -178,8 +199,12 @@ class _Texts:
 def _split(store: Store, name: str) -> Split:
     flat, offsets = store.tensor(f"{name}.ids"), store.tensor(f"{name}.bounds")
     if flat is None or offsets is None:
-        raise DataError(f"the corpus has lost its split '{name}'.", "likely: files changed while they were read")
+        raise DataError(
+            f"the corpus has lost its split '{name}'.", "likely: files changed while they were read"
+        )
     pieces, bounds = store.tensor(f"{name}.texts.json"), store.tensor(f"{name}.texts.bounds")
     originals = None if pieces is None or bounds is None else Originals(pieces, bounds)
-    target = _split(store, f"{name}.target") if store.tensor(f"{name}.target.ids") is not None else None
+    target = (
+        _split(store, f"{name}.target") if store.tensor(f"{name}.target.ids") is not None else None
+    )
     return Split(name, flat, offsets, store.tensor(f"{name}.labels"), target, originals)

@@ -1,8 +1,9 @@
 """The cache of prepared corpora: built once under a lock, then mapped by every process that reads the same files.
 
-An entry is a folder ``PATHS-CONTENT-OPTIONS`` of hashes: of where the files are, of what is in them, and of what was made of
-them, the vocabulary included. A file ``PATHS-CONTENT-RECIPE.json`` says which vocabulary a recipe led to. So a run that
-brings its vocabulary finds the entry that its training built.
+An entry is a folder ``PATHS-CONTENT-OPTIONS`` of hashes: of where the files are, of what is in
+them, and of what was made of them, the vocabulary included. A file ``PATHS-CONTENT-RECIPE.json``
+says which vocabulary a recipe led to. So a run that brings its vocabulary finds the entry that its
+training built.
 """
 
 from __future__ import annotations
@@ -53,10 +54,12 @@ class _Meta(BaseModel):
 def cached(sources: Mapping[str, Source], order: Order, tell: Tell) -> Corpus:
     """The corpus of these files, from the cache, or built and left there.
 
-    Where the cache cannot be written, the corpus is built in a temporary folder of its own, or in memory, and ``tell`` says so.
+    Where the cache cannot be written, the corpus is built in a temporary folder of its own, or in
+    memory, and ``tell`` says so.
 
     Raises:
-        DataError: for files that cannot be read or hold no corpus, and for a large corpus when there is no room to build it.
+        DataError: for files that cannot be read or hold no corpus, and for a large corpus when
+            there is no room to build it.
     """
     keys = _Keys(sources, order)
     try:
@@ -66,10 +69,14 @@ def cached(sources: Mapping[str, Source], order: Order, tell: Tell) -> Corpus:
             return found
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with _locked(folder / f"{keys.paths}.lock", tell):
-            return _find(folder, keys, order, lambda _: None) or _build_entry(folder, sources, order, keys, tell)
+            return _find(folder, keys, order, lambda _: None) or _build_entry(
+                folder, sources, order, keys, tell
+            )
     except OSError as error:
         reason = error.strerror or error
-        tell(f"the cache cannot be written ({error.filename}: {reason}), so the text is prepared for this process alone")
+        tell(
+            f"the cache cannot be written ({error.filename}: {reason}), so the text is prepared for this process alone"
+        )
         return _build_alone(sources, order, keys, error)
 
 
@@ -149,7 +156,10 @@ class _Keys:
     def require_unchanged(self) -> None:
         """DataError where the files are not what they were when the keys were made."""
         if self._look() != self.files:
-            raise DataError("the corpus has changed while it was read.", "start again once its files are complete")
+            raise DataError(
+                "the corpus has changed while it was read.",
+                "start again once its files are complete",
+            )
 
 
 def _hash(value: object) -> str:
@@ -192,7 +202,9 @@ def _open(entry: Path, vocabulary: Vocabulary | None, sha: str) -> Corpus | None
         if meta.files != _checks(entry):
             return None
         contents = Contents(meta.kind, tuple(meta.labels), tuple(meta.reports), meta.fingerprint)
-        return assemble(FolderStore(entry), contents, vocabulary or Vocabulary.from_json(text.decode()))
+        return assemble(
+            FolderStore(entry), contents, vocabulary or Vocabulary.from_json(text.decode())
+        )
     except (OSError, ValidationError, UnicodeDecodeError, RuntimeError, AecoreError):
         return None
 
@@ -204,7 +216,9 @@ def _checks(entry: Path) -> dict[str, str]:
 # Building one
 
 
-def _build_entry(folder: Path, sources: Mapping[str, Source], order: Order, keys: _Keys, tell: Tell) -> Corpus:
+def _build_entry(
+    folder: Path, sources: Mapping[str, Source], order: Order, keys: _Keys, tell: Tell
+) -> Corpus:
     """Build beside the cache's entries, then rename; the lock is held."""
     if keys.size > _WORTH_SAYING:
         tell(f"reading {keys.size / 1e9:.2f} GB of text into the cache {folder}, once")
@@ -247,7 +261,11 @@ def _point(path: Path, sha: str) -> None:
 
 def _sweep(folder: Path, keys: _Keys) -> None:
     """Remove what killed builds of these files left, and what was made of older contents of them."""
-    stale = [path for path in folder.glob(f"{keys.paths}-*") if not path.name.startswith(f"{keys.paths}-{keys.content}-")]
+    stale = [
+        path
+        for path in folder.glob(f"{keys.paths}-*")
+        if not path.name.startswith(f"{keys.paths}-{keys.content}-")
+    ]
     for path in (*stale, *folder.glob(f".{keys.paths}-*")):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)

@@ -32,10 +32,11 @@ def load_corpus(
     """The corpus that ``spec`` names: read, cut and encoded, or mapped from the cache where that was done before.
 
     Args:
-        spec: ``toy``, ``toy:labelled``, ``toy:pairs`` or a folder, and the head of its training split to use, if not all.
+        spec: ``toy``, ``toy:labelled``, ``toy:pairs`` or a folder, and the head of its training
+            split to use, if not all.
         max_length: sentences of more words are dropped and reported.
-        vocabulary: a saved run's, which is used as it is; else one is learnt from the training sentences that are used (with
-            ``[:20%]``, from that head alone).
+        vocabulary: a saved run's, which is used as it is; else one is learnt from the training
+            sentences that are used (with ``[:20%]``, from that head alone).
         recipe: how it is learnt.
         tell: called with a line when something takes long, or the cache cannot be used.
 
@@ -53,9 +54,14 @@ def _toy(source: str) -> dict[str, Source]:
     """The toy goes through the same sieve as files do, so that ``max_length`` means the same."""
     if source not in _TOYS:
         raise ConfigError(
-            f"no toy is called '{source}'.{closest(source, _TOYS)}", f"toys: {', '.join(_TOYS)}", f"a folder: ./{source}"
+            f"no toy is called '{source}'.{closest(source, _TOYS)}",
+            f"toys: {', '.join(_TOYS)}",
+            f"a folder: ./{source}",
         )
-    return {name: Source(Path(source, name), partial(iter, lines), json=source != TOY) for name, lines in _TOYS[source]()}
+    return {
+        name: Source(Path(source, name), partial(iter, lines), json=source != TOY)
+        for name, lines in _TOYS[source]()
+    }
 
 
 def _plain() -> Iterable[tuple[str, list[bytes]]]:
@@ -65,12 +71,24 @@ def _plain() -> Iterable[tuple[str, list[bytes]]]:
 
 def _labelled() -> Iterable[tuple[str, list[bytes]]]:
     for name, made in toy.sentences().items():
-        yield name, [json.dumps({"text": sentence.text, "label": sentence.sentiment}).encode() for sentence in made]
+        yield (
+            name,
+            [
+                json.dumps({"text": sentence.text, "label": sentence.sentiment}).encode()
+                for sentence in made
+            ],
+        )
 
 
 def _pairs() -> Iterable[tuple[str, list[bytes]]]:
     for name, made in toy.pairs().items():
-        yield name, [json.dumps({"source": source.text, "target": target.text}).encode() for source, target in made]
+        yield (
+            name,
+            [
+                json.dumps({"source": source.text, "target": target.text}).encode()
+                for source, target in made
+            ],
+        )
 
 
 _TOYS = {TOY: _plain, f"{TOY}:labelled": _labelled, f"{TOY}:pairs": _pairs}

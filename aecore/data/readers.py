@@ -71,7 +71,8 @@ class Reading:
         due: what a good line is, for the error where there is none.
 
     Raises:
-        DataError: while rows are taken, for a file that is no text in UTF-8; at its end, where no row was good.
+        DataError: while rows are taken, for a file that is no text in UTF-8; at its end, where no
+            row was good.
     """
 
     def __init__(self, path: Path, raw: Iterable[bytes], lines: Lines, due: str) -> None:
@@ -91,7 +92,9 @@ class Reading:
             if b"\0" in raw:
                 raise _binary(self._path, f"line {number:,} holds a NUL byte")
             try:
-                row = self.lines.read(_decode(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw))
+                row = self.lines.read(
+                    _decode(raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw)
+                )
             except Bad as reason:
                 self.report.dropped.setdefault(str(reason), Fault()).add(number)
             else:
@@ -165,7 +168,9 @@ def read_file(path: Path, max_length: int) -> Text:
 def _lines_of(path: Path) -> Iterator[bytes]:
     try:
         if path.is_dir():
-            raise DataError(f"'{path}' is a folder; a text file was due.", "due: one sentence a line, in UTF-8")
+            raise DataError(
+                f"'{path}' is a folder; a text file was due.", "due: one sentence a line, in UTF-8"
+            )
         with path.open("rb") as file:
             yield from bounded_lines(file)
     except OSError as error:
@@ -188,7 +193,10 @@ def find_splits(folder: Path) -> dict[str, Source]:
         found = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         raise unreadable(folder, error) from error
-    due = {split: [f"{split}{suffix}" for suffix in FORMATS if f"{split}{suffix}" in found] for split in SPLITS}
+    due = {
+        split: [f"{split}{suffix}" for suffix in FORMATS if f"{split}{suffix}" in found]
+        for split in SPLITS
+    }
     missing = [split for split, names in due.items() if not names]
     if missing:
         raise _incomplete(folder, found, missing)
@@ -226,7 +234,11 @@ def _folders_beside(folder: Path) -> list[str]:
 def _incomplete(folder: Path, found: list[str], missing: list[str]) -> DataError:
     """The error for missing splits, in the format that most of the folder is in."""
     suffix = ".jsonl" if any(f"{split}.jsonl" in found for split in SPLITS) else ".txt"
-    others = [name for name in found if name not in {f"{split}{end}" for split in SPLITS for end in FORMATS}]
+    others = [
+        name
+        for name in found
+        if name not in {f"{split}{end}" for split in SPLITS for end in FORMATS}
+    ]
     shown = ", ".join(found[:_SHOWN_FILES]) or "nothing"
     more = f" and {len(found) - _SHOWN_FILES:,} more" if len(found) > _SHOWN_FILES else ""
     return DataError(
@@ -238,5 +250,11 @@ def _incomplete(folder: Path, found: list[str], missing: list[str]) -> DataError
 
 def unreadable(path: Path, error: OSError) -> DataError:
     """The error for a file or folder that the system does not let us read."""
-    way_out = ("ask for the right to read it: chmod +r (and +x on folders)",) if isinstance(error, PermissionError) else ()
-    return DataError(f"'{error.filename or path}' cannot be read: {error.strerror or error}.", *way_out)
+    way_out = (
+        ("ask for the right to read it: chmod +r (and +x on folders)",)
+        if isinstance(error, PermissionError)
+        else ()
+    )
+    return DataError(
+        f"'{error.filename or path}' cannot be read: {error.strerror or error}.", *way_out
+    )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-#: A byte-pair vocabulary holds the four markers and the 256 bytes, one of words the markers and a word.
+#: A byte-pair vocabulary holds the four markers and the 256 bytes, one of words the markers and a
+#: word.
 SMALLEST = {"bpe": 4 + 256, "word": 4 + 1}
 BPE_SIZE = 8000
 
@@ -16,7 +17,8 @@ class Recipe:
 
     Attributes:
         kind: ``word``, or ``bpe`` for byte pairs.
-        size: entries at most, the four markers included; 0 is no limit for words and 8,000 for byte pairs.
+        size: entries at most, the four markers included; 0 is no limit for words and 8,000 for byte
+            pairs.
         min_count: how often a word must occur to be in; byte pairs ignore it.
     """
 

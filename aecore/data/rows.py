@@ -19,7 +19,8 @@ class Row(NamedTuple):
     Attributes:
         text: the sentence, or the source of a pair.
         label: of a labelled sentence.
-        references: what the sentence may become, the target of a pair first; a labelled sentence may have some too.
+        references: what the sentence may become, the target of a pair first; a labelled sentence
+            may have some too.
     """
 
     text: str
@@ -56,7 +57,8 @@ class JsonLines:
 
     Args:
         max_length: words of a sentence, source or target at most.
-        known: the labels of the training split, or None where any label is good; ``labels`` collects those that came.
+        known: the labels of the training split, or None where any label is good; ``labels``
+            collects those that came.
     """
 
     def __init__(self, max_length: int, known: frozenset[str] | None = None) -> None:
@@ -72,7 +74,11 @@ class JsonLines:
             references = _references(found)
             if not references:
                 raise Bad("incomplete (no 'target' and no 'references')")
-            row = Row(self._text(found, "source"), None, (_bounded(references[0], self._max_length), *references[1:]))
+            row = Row(
+                self._text(found, "source"),
+                None,
+                (_bounded(references[0], self._max_length), *references[1:]),
+            )
         elif kind == "labelled":
             row = Row(self._text(found, "text"), self._label(found), _references(found))
         else:
@@ -133,7 +139,10 @@ def _references(found: dict[str, Any]) -> tuple[str, ...]:
     if not isinstance(listed, list):
         raise Bad("ill-typed ('references' is no list)")
     first = [] if found.get("target") is None else [_string(found["target"], "target")]
-    return (*first, *(text for text in (_string(entry, "references") for entry in listed) if text not in first))
+    return (
+        *first,
+        *(text for text in (_string(entry, "references") for entry in listed) if text not in first),
+    )
 
 
 def _string(value: object, key: str) -> str:

@@ -8,7 +8,9 @@ from fractions import Fraction
 
 from aecore.errors import ConfigError, DataError
 
-_FORM = re.compile(r"(?P<source>[^\[\]]+)(\[:((?P<percent>\d+(\.\d+)?)%|(?P<sentences>\d+))\])?", re.ASCII)
+_FORM = re.compile(
+    r"(?P<source>[^\[\]]+)(\[:((?P<percent>\d+(\.\d+)?)%|(?P<sentences>\d+))\])?", re.ASCII
+)
 
 
 @dataclass(frozen=True)
@@ -17,8 +19,10 @@ class DataSpec:
 
     Attributes:
         source: ``toy``, ``toy:labelled``, ``toy:pairs``, or the path of a folder.
-        fraction: the share of the training split to use, in (0, 1]; exact, so that 20% of 8,000 is 1,600.
-        sentences: the number of training sentences to use; at most one of the two is set, none means all.
+        fraction: the share of the training split to use, in (0, 1]; exact, so that 20% of 8,000 is
+            1,600.
+        sentences: the number of training sentences to use; at most one of the two is set, none
+            means all.
 
     Example:
         >>> DataSpec.parse("data/ptb[:20%]").size(8000)

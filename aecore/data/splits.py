@@ -57,11 +57,14 @@ class Split:
     """The N sentences of one split; the tensors of a large one are mapped from the cache, so use pieces of them.
 
     Attributes:
-        flat: (words,) int32, the ids of all sentences, one after the other, without ``<s>`` and ``</s>``.
+        flat: (words,) int32, the ids of all sentences, one after the other, without ``<s>`` and
+            ``</s>``.
         offsets: (N+1,) int64; sentence i is ``flat[offsets[i]:offsets[i + 1]]``.
         labels: (N,) int32, numbers in ``Corpus.labels``; None where the corpus has none.
-        target: what the sentences are to become, sentence by sentence, where the corpus is pairs: the first reference.
-        originals: the texts and all references, where valid and test are JSON lines; for metrics on text.
+        target: what the sentences are to become, sentence by sentence, where the corpus is pairs:
+            the first reference.
+        originals: the texts and all references, where valid and test are JSON lines; for metrics on
+            text.
     """
 
     name: str
@@ -105,7 +108,13 @@ class Split:
         inside = (steps >= 1) & (steps < lengths.unsqueeze(1))  # (B, T+1): where a word stands
         tokens[inside] = self.flat[(starts.unsqueeze(1) + steps - 1)[inside]].long()
         labels = None if self.labels is None else self.labels[indices].long()
-        return Batch(tokens, lengths, indices.long(), labels, None if self.target is None else self.target.batch(indices))
+        return Batch(
+            tokens,
+            lengths,
+            indices.long(),
+            labels,
+            None if self.target is None else self.target.batch(indices),
+        )
 
     def head(self, n: int) -> Split:
         """The first ``n`` sentences, or all where there are fewer; nothing is copied."""
@@ -145,13 +154,16 @@ class Corpus:
         for split in (self.train, self.valid, self.test):
             if split.name == name:
                 return split
-        raise ConfigError(f"no split is called '{name}'.{closest(name, SPLITS)}", f"splits: {', '.join(SPLITS)}")
+        raise ConfigError(
+            f"no split is called '{name}'.{closest(name, SPLITS)}", f"splits: {', '.join(SPLITS)}"
+        )
 
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 over all that a run reads of the splits: equal where it would see the same numbers.
 
-        These are the sentence bounds and ids; then labels with their names, and the bounds and ids of targets, if any.
+        These are the sentence bounds and ids; then labels with their names, and the bounds and ids
+        of targets, if any.
         """
         return self.stored or self._digest()
 

@@ -36,7 +36,11 @@ class MemoryStore:
         self._pieces: dict[str, list[Tensor]] = {}
 
     def append(self, name: str, values: Tensor | bytes) -> None:
-        piece = values if isinstance(values, Tensor) else torch.from_numpy(np.frombuffer(values, np.uint8).copy())
+        piece = (
+            values
+            if isinstance(values, Tensor)
+            else torch.from_numpy(np.frombuffer(values, np.uint8).copy())
+        )
         self._pieces.setdefault(name, []).append(piece)
 
     def close(self) -> None:

@@ -1,7 +1,8 @@
 """The built-in corpus: English sentences from a small grammar whose factors are known, and a parser that reads them back.
 
-A sentence is a row of slots, and a slot is a choice among phrases that agree with the sentence's sentiment, tense and number.
-Generator and parser read the same slots, so the parser accepts what the grammar can say and nothing else.
+A sentence is a row of slots, and a slot is a choice among phrases that agree with the sentence's
+sentiment, tense and number. Generator and parser read the same slots, so the parser accepts what
+the grammar can say and nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from aecore.streams import stream
 
 SIZES = {"train": 8000, "valid": 500, "test": 500}
 _BLOCK = 1000
-# Phrases in groups: a group is drawn first, then a phrase of it, so that saying nothing can be as likely as all times together.
+# Phrases in groups: a group is drawn first, then a phrase of it, so that saying nothing can be as
+# likely as all times together.
 Groups = tuple[tuple[str, ...], ...]
 
 
@@ -67,8 +69,8 @@ def sentences() -> dict[str, tuple[ToySentence, ...]]:
 def pairs() -> dict[str, tuple[tuple[ToySentence, ToySentence], ...]]:
     """Negative sentences with the positive ones that answer them, by split; no sentence twice on either side.
 
-    The word lists of the two sentiments run in parallel and a sentence is a row of draws, so the same draws make both: every
-    other factor, and every word that has no sentiment, is the same.
+    The word lists of the two sentiments run in parallel and a sentence is a row of draws, so the
+    same draws make both: every other factor, and every word that has no sentiment, is the same.
     """
     with stream("toy", "pairs"):
         made = _distinct_pairs()
@@ -89,7 +91,9 @@ def factors(text: str) -> ToySentence | None:
 @cache
 def slots(form: Form) -> tuple[Slot, ...]:
     """The slots of a clause and its optional tail, in the order of the sentence; 6 to 11 words in all."""
-    nouns = tuple(lexicon.SUBJECTS) if form.number == "singular" else tuple(lexicon.SUBJECTS.values())
+    nouns = (
+        tuple(lexicon.SUBJECTS) if form.number == "singular" else tuple(lexicon.SUBJECTS.values())
+    )
     return (
         Slot(_openings(form)),
         Slot((nouns,), "subject"),
@@ -120,7 +124,8 @@ def _distinct() -> Iterator[ToySentence]:
     """Sentences without end, none twice; forms, and phrases within a slot, are drawn uniformly."""
     seen: set[str] = set()
     while True:
-        # (block, form and slots): one draw from the stream per choice, reduced to a number of alternatives where it is used.
+        # (block, form and slots): one draw from the stream per choice, reduced to a number of
+        # alternatives where it is used.
         for row in torch.randint(2**31, (_BLOCK, 1 + len(slots(FORMS[0])))).tolist():
             sentence = _say(FORMS[row[0] % len(FORMS)], row[1:])
             if sentence.text not in seen:
@@ -150,7 +155,9 @@ def _say(form: Form, draws: list[int]) -> ToySentence:
         chosen[slot.factor] = phrase
         phrases.append(phrase)
     subject = chosen["subject"] if form.number == "singular" else _singular()[chosen["subject"]]
-    return ToySentence(" ".join(filter(None, phrases)), *form, subject=subject, place=chosen["place"])
+    return ToySentence(
+        " ".join(filter(None, phrases)), *form, subject=subject, place=chosen["place"]
+    )
 
 
 @cache

@@ -51,15 +51,22 @@ SUBJECTS = {
     "child": "children",
     "woman": "women",
 }
-DETERMINERS: dict[Number, tuple[str, ...]] = {"singular": ("the", "this"), "plural": ("the", "these")}
+DETERMINERS: dict[Number, tuple[str, ...]] = {
+    "singular": ("the", "this"),
+    "plural": ("the", "these"),
+}
 QUALITIES = ("tall", "young", "old", "famous")
 JUDGEMENTS: dict[Sentiment, tuple[str, ...]] = {
     "positive": ("kind", "happy", "helpful", "patient", "wonderful", "calm"),
     "negative": ("cruel", "sad", "useless", "impatient", "terrible", "angry"),
 }
 VERBS: dict[Sentiment, tuple[Verb, ...]] = {
-    "positive": _verbs("smiled smiles smile", "laughed laughs laugh", "sang sings sing", "danced dances dance"),
-    "negative": _verbs("frowned frowns frown", "cried cries cry", "shouted shouts shout", "argued argues argue"),
+    "positive": _verbs(
+        "smiled smiles smile", "laughed laughs laugh", "sang sings sing", "danced dances dance"
+    ),
+    "negative": _verbs(
+        "frowned frowns frown", "cried cries cry", "shouted shouts shout", "argued argues argue"
+    ),
 }
 PREPOSITIONS = ("in", "near")
 PLACES = ("hotel", "school", "hospital", "library", "museum", "restaurant", "theatre", "castle")

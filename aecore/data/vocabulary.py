@@ -20,7 +20,8 @@ from aecore.errors import RunError
 
 MARKERS = {"<pad>": PAD, "<s>": START, "</s>": END, "<unk>": UNKNOWN}
 
-# White space as WhitespaceSplit knows it (Unicode White_Space); str.split() would also cut at the controls 1C to 1F.
+# White space as WhitespaceSplit knows it (Unicode White_Space); str.split() would also cut at the
+# controls 1C to 1F.
 _WORD = re.compile("[^\t-\r \x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]+")
 # Encodings weigh some kilobytes a sentence until they are flattened; a chunk bounds that.
 _CHUNK = 8192
@@ -29,7 +30,8 @@ Item = TypeVar("Item")
 
 def words(sentence: str) -> list[str]:
     """The words of a sentence, cut exactly where the tokenizer cuts them."""
-    if sentence.isascii() and sentence.isprintable():  # the space is all the white space there can be
+    # the space is all the white space there can be
+    if sentence.isascii() and sentence.isprintable():
         return sentence.split()  # four times as fast
     return _WORD.findall(sentence)
 
@@ -37,8 +39,9 @@ def words(sentence: str) -> list[str]:
 class Vocabulary:
     """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then words or pieces of words.
 
-    ``tokenizer`` is what ``tokenizer.json`` holds; the markers are ids of the model, not words of a text: where a text
-    spells ``<pad>``, ``<s>`` or ``</s>`` they are read as unknown words, and its own ``<unk>`` is the marker.
+    ``tokenizer`` is what ``tokenizer.json`` holds; the markers are ids of the model, not words of a
+    text: where a text spells ``<pad>``, ``<s>`` or ``</s>`` they are read as unknown words, and its
+    own ``<unk>`` is the marker.
 
     Example:
         >>> vocabulary = Vocabulary.build(["the cat sat", "the dog"])
@@ -68,7 +71,9 @@ class Vocabulary:
             min_count: how often a word must occur.
         """
         counts = Counter(chain.from_iterable(map(words, sentences)))
-        known = [word for word, count in counts.items() if count >= min_count and word not in MARKERS]
+        known = [
+            word for word, count in counts.items() if count >= min_count and word not in MARKERS
+        ]
         known.sort(key=lambda word: (-counts[word], word))
         if size:
             del known[max(0, size - len(MARKERS)) :]
@@ -81,8 +86,9 @@ class Vocabulary:
     def build_bpe(cls, sentences: Iterable[str], size: int = BPE_SIZE) -> Vocabulary:
         """Byte pairs merged by frequency up to ``size`` entries, markers and the 256 bytes included; no text is unknown.
 
-        A piece carries the space before it, so decoding what was encoded gives back the sentence, spaces and all. Pairs that
-        occur once are not merged, so a small corpus may stay below ``size``.
+        A piece carries the space before it, so decoding what was encoded gives back the sentence,
+        spaces and all. Pairs that occur once are not merged, so a small corpus may stay below
+        ``size``.
         """
         tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
         tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -104,7 +110,8 @@ class Vocabulary:
             tokenizer = Tokenizer.from_str(text)
         except Exception as error:  # tokenizers raises nothing more specific
             raise RunError(
-                f"tokenizer.json is damaged: {error}.", "copy it again from where it came, or train the run again"
+                f"tokenizer.json is damaged: {error}.",
+                "copy it again from where it came, or train the run again",
             ) from error
         found = [tokenizer.id_to_token(number) for number in MARKERS.values()]
         if found != list(MARKERS):
@@ -126,7 +133,8 @@ class Vocabulary:
         """The ids of all sentences, one after the other, without markers for start and end.
 
         Returns:
-            flat (words,) int32, and offsets (sentences + 1,) int64: sentence i is ``flat[offsets[i]:offsets[i + 1]]``.
+            flat (words,) int32, and offsets (sentences + 1,) int64: sentence i is
+            ``flat[offsets[i]:offsets[i + 1]]``.
         """
         flat: list[np.ndarray] = [np.empty(0, np.int32)]
         lengths = [0]
@@ -142,14 +150,19 @@ class Vocabulary:
         if self._ids is not None:
             look_up = self._ids.__getitem__
             return [list(map(look_up, words(sentence))) for sentence in sentences]
-        return [found.ids for found in self.tokenizer.encode_batch_fast(sentences, add_special_tokens=False)]
+        return [
+            found.ids
+            for found in self.tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
+        ]
 
     @cached_property
     def _ids(self) -> _WordIds | None:
         """The words of a vocabulary of ours: looked up here, they come out as from the tokenizer in a quarter of its time."""
         found = self.tokenizer
         plain = found.normalizer is None and not found.get_added_tokens_decoder()
-        ours = isinstance(found.model, models.WordLevel) and isinstance(found.pre_tokenizer, pre_tokenizers.WhitespaceSplit)
+        ours = isinstance(found.model, models.WordLevel) and isinstance(
+            found.pre_tokenizer, pre_tokenizers.WhitespaceSplit
+        )
         return _WordIds(found.get_vocab()) if plain and ours else None
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
@@ -157,8 +170,11 @@ class Vocabulary:
         row = ids.tolist() if isinstance(ids, Tensor) else list(ids)
         if END in row:
             row = row[: row.index(END)]
-        text = self.tokenizer.decode([number for number in row if number not in (PAD, START)], skip_special_tokens=False)
-        # The first piece of a sentence has a space before it like any other; words are joined without one.
+        text = self.tokenizer.decode(
+            [number for number in row if number not in (PAD, START)], skip_special_tokens=False
+        )
+        # The first piece of a sentence has a space before it like any other; words are joined
+        # without one.
         return text.removeprefix(" ")
 
 

@@ -20,12 +20,15 @@ class Figures:
         objective: the mean of the objective at beta 1 without ``kl_penalty``, nats per sentence.
         rec, kl: mean reconstruction term and raw divergence, nats per sentence.
         kl_estimator: analytic, monte-carlo, dual or constant.
-        nll_elbo: rec + kl, an upper bound on -log p(x) in expectation; None where the divergence is a penalty or a dual.
+        nll_elbo: rec + kl, an upper bound on -log p(x) in expectation; None where the divergence is
+            a penalty or a dual.
         nll_iw: the importance-weighted bound; None where it was not asked for or cannot be had.
         ppl_elbo, ppl_iw: exp(sum of nats / sum of tokens); None where the bound is.
-        mi, mi_batch: nats, over the whole split and within batches of 32; None without a density or where not asked for.
+        mi, mi_batch: nats, over the whole split and within batches of 32; None without a density or
+            where not asked for.
         au: active units; None where there is no posterior, or a single sentence.
-        kl_per_dimension: (D,), the mean divergence of each dimension; None where the divergence does not factorise.
+        kl_per_dimension: (D,), the mean divergence of each dimension; None where the divergence
+            does not factorise.
         estimators: how each figure is estimated, by its name.
     """
 
@@ -51,5 +54,8 @@ class Figures:
 
     def report(self) -> dict[str, Any]:
         """The keys of ``aecore evaluate --json``; a figure always carries its estimator, and has none where it is None."""
-        known = {name: text if getattr(self, name) is not None else None for name, text in self.estimators.items()}
+        known = {
+            name: text if getattr(self, name) is not None else None
+            for name, text in self.estimators.items()
+        }
         return {**{name: getattr(self, name) for name in REPORTED}, "estimators": known}

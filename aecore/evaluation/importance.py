@@ -1,8 +1,9 @@
 """The importance-weighted likelihood of a sentence, under the proposal and the prior density that a composition calls for.
 
 Source: Burda et al., ICLR 2016, https://arxiv.org/abs/1509.00519.
-Deviations: the weights of all samples meet in one logsumexp and are divided by their true number. Public code sums over chunks
-    of 100 and divides by the number asked for, which is biased where that is no multiple of 100.
+Deviations: the weights of all samples meet in one logsumexp and are divided by their true number.
+    Public code sums over chunks of 100 and divides by the number asked for, which is biased where
+    that is no multiple of 100.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ class Importance:
             log_ratio = self.prior(z).double() - log_q.double()  # a prior may draw, too
         condition = self.model.condition(z)
         rec = energies(self.model.decoder, sentence, condition, self.short)
-        if self.short is not None:  # what the sum consists of is computed in full: the largest weights are those that err most
+        # what the sum consists of is computed in full: the largest weights are those that err most
+        if self.short is not None:
             heaviest = (log_ratio - rec).topk(min(HEAVIEST, self.samples)).indices
             rec[heaviest] = energies(self.model.decoder, sentence, condition[heaviest])
         return -log_mean(log_ratio - rec.double())
@@ -88,7 +90,8 @@ class Prior:
 def importance(model: Model, split: Split, streams: Streams, samples: int) -> Importance | None:
     """The estimator for a composition, with whatever it needs fitted to the frozen model; None where there is none.
 
-    Nothing that is fitted depends on ``samples``, on the batch size, or on how many sentences of the split are then measured.
+    Nothing that is fitted depends on ``samples``, on the batch size, or on how many sentences of
+    the split are then measured.
     """
     if not samples:
         return None
@@ -97,18 +100,30 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     own, priced = _has_own_proposal(model), reaches("prior", model.level["prior"], "density")
     if not (own and priced) and model.level.get("geometry", "euclidean") != "euclidean":
         return None  # a density that is fitted here lives in R^D
-    prior = Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
-    draw = _own(model) if own else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
+    prior = (
+        Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
+    )
+    draw = (
+        _own(model)
+        if own
+        else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
+    )
     source = "the posterior" if own else "a fitted diagonal Gaussian, a tenth of them of the prior"
     short = low_rank(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
-    way = "" if short is None else f"; softmax along {RANK} directions, the {HEAVIEST} heaviest samples in full"
+    way = (
+        ""
+        if short is None
+        else f"; softmax along {RANK} directions, the {HEAVIEST} heaviest samples in full"
+    )
     label = f"importance-weighted, {samples} samples of {source}{prior.label}{way}"
     return Importance(model, streams, split.name, draw, prior.log_prob, samples, label, short)
 
 
 def _has_own_proposal(model: Model) -> bool:
     """Whether the posterior has a density, and training charged for leaving the prior; else it may lie far from it."""
-    return reaches("posterior", model.level["posterior"], "density") and reaches("kl", model.level["kl"], "batch")
+    return reaches("posterior", model.level["posterior"], "density") and reaches(
+        "kl", model.level["kl"], "batch"
+    )
 
 
 def _own(model: Model) -> Draw:
@@ -123,7 +138,8 @@ def _own(model: Model) -> Draw:
 def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
     """Some samples come from the prior, and all are weighed against the mixture of both (Hesterberg, 1995).
 
-    A Gaussian that maximises the bound sits on one mode; the prior bounds the weight of what it misses by p(x | z) / share.
+    A Gaussian that maximises the bound sits on one mode; the prior bounds the weight of what it
+    misses by p(x | z) / share.
     """
 
     def draw(features: Tensor, sentence: Batch, samples: int) -> tuple[Tensor, Tensor]:
@@ -132,14 +148,19 @@ def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
         z = torch.cat([z, prior.sample(spare).to(z)]) if spare else z
         log_q, share = proposal.log_prob(features, z.unsqueeze(0))[0], spare / samples
         if spare:
-            log_q = torch.logaddexp(log_q + math.log(1 - share), prior.log_prob(z) + math.log(share))
+            log_q = torch.logaddexp(
+                log_q + math.log(1 - share), prior.log_prob(z) + math.log(share)
+            )
         return z, log_q
 
     return draw
 
 
 def _nothing(model: Model) -> Draw:
-    return lambda features, sentence, samples: (features.new_zeros(samples, model.sizes.latent), features.new_zeros(samples))
+    return lambda features, sentence, samples: (
+        features.new_zeros(samples, model.sizes.latent),
+        features.new_zeros(samples),
+    )
 
 
 def _zero(z: Tensor) -> Tensor:

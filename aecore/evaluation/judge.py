@@ -15,7 +15,8 @@ from aecore.model import Model
 
 #: Sentences that are judged at most, the first of the split and as many samples.
 JUDGED = 1000
-#: The texts of a run that are judged: draws of the model, the split's sentences, and what the run makes of their codes.
+#: The texts of a run that are judged: draws of the model, the split's sentences, and what the run
+#: makes of their codes.
 TEXTS = ("samples", "sentences", "reconstructions")
 #: The keys of ``aecore evaluate --judge``.
 FIGURES = tuple(f"judge_{figure}_{text}" for text in TEXTS for figure in ("nll", "ppl", "unknown"))
@@ -60,7 +61,11 @@ def check_judge(model: Model, name: str) -> None:
 
 
 def judged(
-    model: Model, vocabulary: Vocabulary, sentences: Sequence[str], batch_size: int, tick: Tick | None = None
+    model: Model,
+    vocabulary: Vocabulary,
+    sentences: Sequence[str],
+    batch_size: int,
+    tick: Tick | None = None,
 ) -> Verdict:
     """What a language model gives to sentences, which may be empty, in its own vocabulary.
 

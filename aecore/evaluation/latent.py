@@ -1,8 +1,10 @@
 """What the latents of a split say: mutual information and active units, gathered sentence by sentence.
 
-Source: the estimators of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), and Burda et al. (ICLR 2016) for active units.
-Deviations: -log q(z | x) of the drawn z stands for the closed-form entropy, so that any density will do, no estimate exceeds
-    its ceiling and equal posteriors give 0; the sampling variance of means that are themselves estimated is subtracted.
+Source: the estimators of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), and Burda et al. (ICLR
+    2016) for active units.
+Deviations: -log q(z | x) of the drawn z stands for the closed-form entropy, so that any density
+    will do, no estimate exceeds its ceiling and equal posteriors give 0; the sampling variance of
+    means that are themselves estimated is subtracted.
 """
 
 from __future__ import annotations
@@ -49,7 +51,9 @@ class Latents:
         sentences: N, how many there will be.
     """
 
-    def __init__(self, model: Model, streams: Streams, split: str, sentences: int, densities: bool) -> None:
+    def __init__(
+        self, model: Model, streams: Streams, split: str, sentences: int, densities: bool
+    ) -> None:
         self.model, self.streams, self.split = model, streams, split
         self.whole = densities and sentences <= MI_SENTENCES
         self.densities = densities
@@ -69,7 +73,10 @@ class Latents:
 
     def add_gaussians(self, step: Step) -> None:
         """The step of some sentences whose posteriors are Gaussians: as each of them alone."""
-        normal, coordinates = step.sample.distribution, self.model.space.coordinates(step.sample.mean)
+        normal, coordinates = (
+            step.sample.distribution,
+            self.model.space.coordinates(step.sample.mean),
+        )
         assert normal is not None
         self.means.add(coordinates)
         self.noise.add(torch.zeros_like(coordinates))
@@ -146,11 +153,14 @@ def mutual_information(drawn: list[Drawn]) -> float:
     total = torch.full_like(own, -math.inf)
     for number, one in enumerate(drawn):
         column = _log_prob(one.distribution, z).double()
-        column[number] = own[number]  # the very same number, else rounding could lift the estimate above its ceiling
+        # the very same number, else rounding could lift the estimate above its ceiling
+        column[number] = own[number]
         total = torch.logaddexp(total, column)
     return float((own - total).mean()) + math.log(len(drawn))
 
 
 def _log_prob(distribution: Distribution, z: Tensor) -> Tensor:
     """(N,): the density of one sentence's posterior, batch shape (1,), at z (N, D)."""
-    return torch.cat([distribution.log_prob(some.unsqueeze(1)).squeeze(1) for some in torch.split(z, ROWS)])
+    return torch.cat(
+        [distribution.log_prob(some.unsqueeze(1)).squeeze(1) for some in torch.split(z, ROWS)]
+    )

@@ -23,7 +23,8 @@ from aecore.streams import Streams
 
 __all__ = ["Figures", "Tick", "evaluate_split", "evaluating", "perplexity"]
 
-#: Called with (sentences done, sentences in all) after each batch or sentence; may raise to abandon the evaluation.
+#: Called with (sentences done, sentences in all) after each batch or sentence; may raise to abandon
+#: the evaluation.
 Tick = Callable[[int, int], None]
 
 
@@ -52,8 +53,8 @@ def evaluate_split(
 ) -> Figures:
     """Measure a split, or its first ``limit`` sentences.
 
-    The noise of a sentence is keyed by (split, sentence), so that the figures do not depend on ``batch_size`` or ``limit``
-    beyond float32 rounding, and evaluating never disturbs training.
+    The noise of a sentence is keyed by (split, sentence), so that the figures do not depend on
+    ``batch_size`` or ``limit`` beyond float32 rounding, and evaluating never disturbs training.
 
     Args:
         mi: measure ``mi`` and ``mi_batch`` too, which compares every sentence with every other.
@@ -61,7 +62,8 @@ def evaluate_split(
     """
     measured = split if limit is None else split.head(limit)
     with evaluating(model):
-        weights = importance(model, split, streams, iw_samples)  # what it fits, it fits to the whole split
+        # what it fits, it fits to the whole split
+        weights = importance(model, split, streams, iw_samples)
         survey = _Survey(model, measured, streams, mi, weights, tick)
         for indices in evaluation_plan(measured, batch_size):
             survey.add(measured.batch(indices).to(model.device))
@@ -72,7 +74,13 @@ class _Survey:
     """One pass over a split; sums over sentences are in float64."""
 
     def __init__(
-        self, model: Model, split: Split, streams: Streams, mi: bool, weights: Importance | None, tick: Tick | None
+        self,
+        model: Model,
+        split: Split,
+        streams: Streams,
+        mi: bool,
+        weights: Importance | None,
+        tick: Tick | None,
     ) -> None:
         self.model, self.split, self.streams, self.weights = model, split, streams, weights
         self.latents = Latents(model, streams, split.name, len(split), mi)
@@ -104,14 +112,23 @@ class _Survey:
         """The step of a batch, every sentence's latent drawn in a stream of its own."""
         model, features = self.model, self.model.features(batch)
         alone = reaches("kl", model.level["kl"], "sentence")
-        if model.level["posterior"] == "gaussian" and model.composition.owners["kl_term"] == DEFAULTS:
+        if (
+            model.level["posterior"] == "gaussian"
+            and model.composition.owners["kl_term"] == DEFAULTS
+        ):
             step = Step(model, batch, features=features, sample=self._gaussians(batch, features))
             self.latents.add_gaussians(step)
             return step
         ones = [self._one(batch, features, row, alone) for row in range(len(batch))]
         samples = [one.sample for one in ones]
         if alone:
-            return Step(model, batch, features=features, sample=_merge(samples), kl=torch.cat([one.kl for one in ones]))
+            return Step(
+                model,
+                batch,
+                features=features,
+                sample=_merge(samples),
+                kl=torch.cat([one.kl for one in ones]),
+            )
         step = Step(model, batch, features=features, sample=_merge(samples, with_density=True))
         with self.streams("evaluate", self.split.name, "batch", int(batch.index[0])):
             _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
@@ -130,7 +147,8 @@ class _Survey:
     def _gaussians(self, batch: Batch, features: Tensor) -> PosteriorSample:
         """The posteriors of a batch, asked for at once; the noise of each sentence is its own."""
         with self.streams("evaluate", self.split.name, "posterior", int(batch.index[0])):
-            normal = self.model.posterior_sample(features, 1, batch).distribution  # its draw would depend on the batch
+            # its draw would depend on the batch
+            normal = self.model.posterior_sample(features, 1, batch).distribution
         assert normal is not None
         noise = []
         for index in batch.index.tolist():
@@ -159,7 +177,9 @@ class _Survey:
             mi=mi,
             mi_batch=mi_batch,
             au=self.latents.au,
-            kl_per_dimension=None if self.by_dimension is None else (self.by_dimension / sentences).tolist(),
+            kl_per_dimension=None
+            if self.by_dimension is None
+            else (self.by_dimension / sentences).tolist(),
             estimators=self._estimators(estimator),
         )
 
@@ -180,7 +200,9 @@ class _Survey:
 
 def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:
     """The draws of single sentences as those of a batch; their densities only where the divergence is still to be computed."""
-    densities: list[Tensor] = [s.log_prob for s in samples if s.log_prob is not None] if with_density else []
+    densities: list[Tensor] = (
+        [s.log_prob for s in samples if s.log_prob is not None] if with_density else []
+    )
     return PosteriorSample(
         torch.cat([s.z for s in samples]),
         log_prob=torch.cat(densities) if densities else None,

@@ -1,12 +1,14 @@
 """The normaliser of the output layer for many latents of one sentence, whose states lie close to a plane of few dimensions.
 
-At one position the samples of a sentence read the same words and differ by their latents alone. So their states h_k are
-written as m + A_k Q^T, with Q the directions in which the *logits* vary most, and the V logits of a sample follow from r
-numbers instead of H. Some samples are computed exactly as well: the mean of what the approximation misses there is added to the
-others, and where it misses differently from sample to sample, the position is computed in full. So the error is measured, not
+At one position the samples of a sentence read the same words and differ by their latents alone. So
+their states h_k are written as m + A_k Q^T, with Q the directions in which the *logits* vary most,
+and the V logits of a sample follow from r numbers instead of H. Some samples are computed exactly
+as well: the mean of what the approximation misses there is added to the others, and where it misses
+differently from sample to sample, the position is computed in full. So the error is measured, not
 assumed.
 
-Source: the subspace iteration of Halko, Martinsson and Tropp, SIAM Review 2011, https://arxiv.org/abs/0909.4061, algorithm 4.4.
+Source: the subspace iteration of Halko, Martinsson and Tropp, SIAM Review 2011,
+    https://arxiv.org/abs/0909.4061, algorithm 4.4.
 """
 
 from __future__ import annotations
@@ -20,8 +22,9 @@ from aecore.crossentropy import EVALUATION_WORDS, token_nll
 RANK = 32
 #: Samples of a position that are computed exactly as well.
 CONTROLS = 32
-#: The deviation of the error among them, nats, from which a position, or the sentence as a whole, is computed in full. The mean
-#: is then off by a sixth of that (one standard error); and the mean of the weights by half its square.
+#: The deviation of the error among them, nats, from which a position, or the sentence as a whole,
+#: is computed in full. The mean is then off by a sixth of that (one standard error); and the mean
+#: of the weights by half its square.
 POSITION, SENTENCE = 0.03, 0.15
 #: Samples and words from which the low-rank approximation is the quicker one.
 LEAST_SAMPLES, LEAST_WORDS = 128, 2000
@@ -29,20 +32,29 @@ LEAST_SAMPLES, LEAST_WORDS = 128, 2000
 
 def low_rank(weight: Tensor) -> LowRank | None:
     """`LowRank` for output weights (V, H) where it is worth its while: on a CPU, for a large vocabulary."""
-    return LowRank(weight.detach()) if weight.device.type == "cpu" and len(weight) >= LEAST_WORDS else None
+    return (
+        LowRank(weight.detach())
+        if weight.device.type == "cpu" and len(weight) >= LEAST_WORDS
+        else None
+    )
 
 
 class LowRank:
     """Token energies of many states of one position, for output weights W (V, H).
 
     Attributes:
-        spread: L, with L L^T = W^T W / V: the mean squared change of a logit is the squared norm of (change of state) L.
+        spread: L, with L L^T = W^T W / V: the mean squared change of a logit is the squared norm of
+            (change of state) L.
     """
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
         second = weight.double().t() @ weight.double() / len(weight)
-        ridge = 1e-6 * second.diagonal().mean() * torch.eye(len(second), dtype=second.dtype, device=second.device)
+        ridge = (
+            1e-6
+            * second.diagonal().mean()
+            * torch.eye(len(second), dtype=second.dtype, device=second.device)
+        )
         self.spread = torch.linalg.cholesky(second + ridge).to(weight)
 
     def nll(self, states: Tensor, targets: Tensor) -> Tensor:
@@ -87,4 +99,6 @@ def _directions(away: Tensor) -> Tensor:
 
 def _in_full(states: Tensor, targets: Tensor, weight: Tensor) -> Tensor:
     """(T, R): the energies of states (T, R, H), in full."""
-    return token_nll(states.flatten(0, 1), targets.repeat_interleave(states.shape[1]), weight).view(states.shape[:2])
+    return token_nll(states.flatten(0, 1), targets.repeat_interleave(states.shape[1]), weight).view(
+        states.shape[:2]
+    )

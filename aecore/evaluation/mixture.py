@@ -1,6 +1,7 @@
 """A density for samples that came without one: a mixture of Gaussians with full covariances, fitted by EM.
 
-Source: Dempster, Laird and Rubin, 1977; the number of components is chosen by the likelihood of samples left out.
+Source: Dempster, Laird and Rubin, 1977; the number of components is chosen by the likelihood of
+    samples left out.
 """
 
 from __future__ import annotations
@@ -32,8 +33,12 @@ class GaussianMixture:
     def parts(self, z: Tensor) -> Tensor:
         """(M, N): log w_m + log N(z; mu_m, ...), for z (N, D)."""
         away = (z.double().unsqueeze(0) - self.means.unsqueeze(1)).transpose(1, 2)  # (M, D, N)
-        squares: Tensor = torch.linalg.solve_triangular(self.factors, away, upper=False).square().sum(1)
-        volume = self.factors.diagonal(dim1=1, dim2=2).log().sum(1) + 0.5 * z.shape[-1] * math.log(2 * math.pi)
+        squares: Tensor = (
+            torch.linalg.solve_triangular(self.factors, away, upper=False).square().sum(1)
+        )
+        volume = self.factors.diagonal(dim1=1, dim2=2).log().sum(1) + 0.5 * z.shape[-1] * math.log(
+            2 * math.pi
+        )
         return self.weights.log().unsqueeze(1) - 0.5 * squares - volume.unsqueeze(1)
 
     def sample(self, n: int) -> Tensor:
@@ -61,7 +66,11 @@ def _em(z: Tensor, components: int) -> GaussianMixture:
     spread = torch.cov(z.t()).reshape(z.shape[1], z.shape[1])
     ridge = RIDGE * spread.diagonal().mean() * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
     start = torch.linalg.cholesky(spread + ridge)
-    means = z[torch.randperm(len(z))[:components].to(z.device)] if components > 1 else z.mean(0, keepdim=True)
+    means = (
+        z[torch.randperm(len(z))[:components].to(z.device)]
+        if components > 1
+        else z.mean(0, keepdim=True)
+    )
     weights = z.new_full((components,), 1 / components)
     fit = GaussianMixture(weights, means, start.expand(components, -1, -1))
     for _ in range(ITERATIONS if components > 1 else 1):

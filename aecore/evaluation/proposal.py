@@ -1,6 +1,7 @@
 """A proposal for models whose own posterior will not do: a diagonal Gaussian of the features, fitted to the frozen model.
 
-Source: the inference network of Kingma and Welling (ICLR 2014), trained after the model instead of with it.
+Source: the inference network of Kingma and Welling (ICLR 2014), trained after the model instead of
+    with it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ STEPS = 500
 BATCH = 32
 LEARNING_RATE = 1e-2
 HIDDEN = 128
-#: Sentences from which the features' mean and deviation are taken, and draws from the prior for its own.
+#: Sentences from which the features' mean and deviation are taken, and draws from the prior for its
+#: own.
 LOOK = 2_000
 
 
@@ -55,7 +57,9 @@ class GaussianProposal(nn.Module):
         self.features, self.prior = features, prior
         width, latent = features.mean.shape[1], prior.mean.shape[1]
         self.straight = nn.Linear(width, 2 * latent)
-        self.bent = nn.Sequential(nn.Linear(width, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 2 * latent))
+        self.bent = nn.Sequential(
+            nn.Linear(width, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, 2 * latent)
+        )
         for layer in (self.straight, self.bent[2]):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
@@ -69,19 +73,26 @@ class GaussianProposal(nn.Module):
     def sample(self, features: Tensor, samples: int) -> Tensor:
         """z (B, K, D), reparameterised."""
         mean, deviation = self.moments(features)
-        noise = torch.randn(len(features), samples, mean.shape[-1], device=mean.device, dtype=mean.dtype)
+        noise = torch.randn(
+            len(features), samples, mean.shape[-1], device=mean.device, dtype=mean.dtype
+        )
         return mean + deviation * noise
 
     def log_prob(self, features: Tensor, z: Tensor) -> Tensor:
         """(B, K): log q(z), for z (B, K, D)."""
         mean, deviation = self.moments(features)
-        return -(0.5 * ((z - mean) / deviation).square() + deviation.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+        return -(
+            0.5 * ((z - mean) / deviation).square() + deviation.log() + 0.5 * math.log(2 * math.pi)
+        ).sum(-1)
 
 
-def fit_proposal(model: Model, split: Split, streams: Streams, prior: LogDensity, steps: int = STEPS) -> GaussianProposal:
+def fit_proposal(
+    model: Model, split: Split, streams: Streams, prior: LogDensity, steps: int = STEPS
+) -> GaussianProposal:
     """Maximise the bound over the proposal alone, on the sentences of the whole split; the model is not touched.
 
-    Fitting on the sentences that are measured is no leak: every proposal gives a bound on the same -log p(x), the better the
+    Fitting on the sentences that are measured is no leak: every proposal gives a bound on the same
+        -log p(x), the better the
     tighter. The draws are keyed, so that the same run gives the same proposal.
     """
     with streams("evaluate", split.name, "proposal"), _differentiable():
@@ -93,7 +104,9 @@ def fit_proposal(model: Model, split: Split, streams: Streams, prior: LogDensity
             with torch.no_grad():
                 features = model.features(batch)
             loss = _bound(model, batch, features, proposal, prior)
-            for parameter, gradient in zip(proposal.parameters(), _gradients(loss, proposal), strict=True):
+            for parameter, gradient in zip(
+                proposal.parameters(), _gradients(loss, proposal), strict=True
+            ):
                 parameter.grad = gradient
             nn.utils.clip_grad_norm_(proposal.parameters(), 5.0)
             optimiser.step()
@@ -101,7 +114,9 @@ def fit_proposal(model: Model, split: Split, streams: Streams, prior: LogDensity
     return proposal.requires_grad_(False)
 
 
-def _bound(model: Model, batch: Batch, features: Tensor, proposal: GaussianProposal, prior: LogDensity) -> Tensor:
+def _bound(
+    model: Model, batch: Batch, features: Tensor, proposal: GaussianProposal, prior: LogDensity
+) -> Tensor:
     """0-d: the mean of -log p(x | z) - log p(z) + log q(z), one draw a sentence."""
     z = proposal.sample(features, 1)
     return (model.nll(batch, z) - prior(z) + proposal.log_prob(features, z)).mean()
@@ -115,7 +130,9 @@ def _gradients(loss: Tensor, proposal: GaussianProposal) -> tuple[Tensor, ...]:
 def _start(model: Model, split: Split) -> GaussianProposal:
     with torch.no_grad():
         looked = evaluation_plan(split.head(LOOK), BATCH)
-        features = torch.cat([model.features(split.batch(indices).to(model.device)) for indices in looked])
+        features = torch.cat(
+            [model.features(split.batch(indices).to(model.device)) for indices in looked]
+        )
         moments = Scale.of(model.prior_sample(LOOK))
     return GaussianProposal(Scale.of(features), moments).to(features)
 

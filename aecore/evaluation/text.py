@@ -25,11 +25,13 @@ class Reconstruction(NamedTuple):
 def reconstruction(originals: Sequence[str], found: Sequence[str]) -> Reconstruction:
     """Compare sentences with their reconstructions, word by word from the left.
 
-    A word that is missing or stands elsewhere has not come back; words beyond the end of the original are not counted, but
-    the sentence is then not exact.
+    A word that is missing or stands elsewhere has not come back; words beyond the end of the
+    original are not counted, but the sentence is then not exact.
     """
     pairs = [(one.split(), other.split()) for one, other in zip(originals, found, strict=True)]
-    right = sum(one == other for words, others in pairs for one, other in zip(words, others, strict=False))
+    right = sum(
+        one == other for words, others in pairs for one, other in zip(words, others, strict=False)
+    )
     exact = sum(words == others for words, others in pairs)
     return Reconstruction(len(pairs), exact, right / max(1, sum(len(words) for words, _ in pairs)))
 
@@ -45,4 +47,8 @@ class Grammar(NamedTuple):
 def grammar(sentences: Sequence[str]) -> Grammar:
     """Count the sentences that the grammar of the built-in corpus can say, each once."""
     different = set(sentences)
-    return Grammar(len(sentences), len(different), sum(toy.factors(sentence) is not None for sentence in different))
+    return Grammar(
+        len(sentences),
+        len(different),
+        sum(toy.factors(sentence) is not None for sentence in different),
+    )

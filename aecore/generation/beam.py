@@ -1,9 +1,10 @@
 """Beam search, in batches: the sentence with the largest sum of log-probabilities among those that the beam meets.
 
-The score of a hypothesis is log p(x | z) so far, in nats, with no length penalty: shorter sentences win as often as the model
-says so. An ended hypothesis stays in the beam and competes as it is; scores only fall, so the search for a sentence is over
-when its best hypothesis has ended. One that is cut at ``max_length`` competes with the score of its words alone. A beam of
-V^T hypotheses or more finds the best of all sentences of at most T words; a beam of 1 is the greedy choice.
+The score of a hypothesis is log p(x | z) so far, in nats, with no length penalty: shorter sentences
+win as often as the model says so. An ended hypothesis stays in the beam and competes as it is;
+scores only fall, so the search for a sentence is over when its best hypothesis has ended. One that
+is cut at ``max_length`` competes with the score of its words alone. A beam of V^T hypotheses or
+more finds the best of all sentences of at most T words; a beam of 1 is the greedy choice.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ class _Beam:
     Attributes:
         numbers: (B,), the sentences.
         rows: (B*W, C), their conditions; state: the decoder's, (1, B*W, H) each.
-        history: (B, W, T), the words so far, then ``</s>``; scores: (B, W), log-probabilities in nats.
+        history: (B, W, T), the words so far, then ``</s>``; scores: (B, W), log-probabilities in
+            nats.
         words: (B, W), the last words.
     """
 
@@ -42,7 +44,11 @@ class _Beam:
         """Drop the other sentences."""
         width = self.scores.shape[1]
         flat = sentences.repeat_interleave(width)
-        self.numbers, self.rows, self.words = self.numbers[sentences], self.rows[flat], self.words[sentences]
+        self.numbers, self.rows, self.words = (
+            self.numbers[sentences],
+            self.rows[flat],
+            self.words[sentences],
+        )
         self.history, self.scores = self.history[sentences], self.scores[sentences]
         self.state = self.state[0][:, flat], self.state[1][:, flat]
 
@@ -87,7 +93,8 @@ def _grow(decoder: Decoder, beam: _Beam, position: int) -> None:
         ended = beam.words.flatten() == END
         gains[ended] = -torch.inf
         gains[ended, END] = 0  # the end goes on as it is
-    best, words = gains.topk(min(width, gains.shape[1]))  # of one parent no more than W can be among the W best
+    # of one parent no more than W can be among the W best
+    best, words = gains.topk(min(width, gains.shape[1]))
     count = best.shape[1]
     total = (beam.scores.unsqueeze(2) + best.view(sentences, width, count)).flatten(1)
     beam.scores, chosen = total.topk(width)  # (B, W)

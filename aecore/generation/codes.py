@@ -27,7 +27,9 @@ SLACK = 1e-3
 def check_suffix(path: Path) -> None:
     """Refuse a file name that says nothing about its format; done before any work."""
     if path.suffix not in SUFFIXES:
-        raise ConfigError(f"'{path}' has no known format", f"due: a name that ends in {', '.join(SUFFIXES)}")
+        raise ConfigError(
+            f"'{path}' has no known format", f"due: a name that ends in {', '.join(SUFFIXES)}"
+        )
 
 
 def write_codes(path: Path, codes: Tensor) -> None:
@@ -93,7 +95,8 @@ def _row(line: bytes, number: int, source: str) -> list[float]:
     if not row:
         shown = line[:40].decode(errors="replace").strip()
         raise DataError(
-            f"{source}: line {number:,} is no code: '{shown}'", "due: numbers with tabs between, as aecore encode prints them"
+            f"{source}: line {number:,} is no code: '{shown}'",
+            "due: numbers with tabs between, as aecore encode prints them",
         )
     return row
 
@@ -104,7 +107,9 @@ def _from_npy(path: Path, data: bytes) -> Tensor:
         if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiu":
             raise ValueError(f"it holds {getattr(found, 'dtype', 'several arrays')}, not numbers")
     except (ValueError, EOFError, OSError) as error:
-        raise DataError(f"'{path}' holds no codes", f"reason: {error}", "due: an array of numbers, (N, D)") from error
+        raise DataError(
+            f"'{path}' holds no codes", f"reason: {error}", "due: an array of numbers, (N, D)"
+        ) from error
     return torch.from_numpy(found.astype(np.float32))
 
 
@@ -114,14 +119,22 @@ def _from_safetensors(path: Path, data: bytes) -> Tensor:
     except (SafetensorError, ValueError, KeyError) as error:
         raise DataError(f"'{path}' is damaged", f"reason: {error}") from error
     if NAME not in tensors and len(tensors) != 1:
-        shown = ", ".join(list(tensors)[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
-        raise DataError(f"'{path}' holds no codes", f"tensors: {shown or 'none'}", f"due: one called '{NAME}'")
+        shown = ", ".join(list(tensors)[:3]) + (
+            f" and {len(tensors) - 3} more" if len(tensors) > 3 else ""
+        )
+        raise DataError(
+            f"'{path}' holds no codes", f"tensors: {shown or 'none'}", f"due: one called '{NAME}'"
+        )
     return tensors.get(NAME, next(iter(tensors.values())))
 
 
 def _checked(codes: Tensor, source: str) -> Tensor:
     if codes.ndim != 2 or not len(codes):
-        raise DataError(f"'{source}' holds no codes", f"shape: {tuple(codes.shape)}", "due: (N, D), a code a row")
+        raise DataError(
+            f"'{source}' holds no codes",
+            f"shape: {tuple(codes.shape)}",
+            "due: (N, D), a code a row",
+        )
     lost = (~codes.isfinite().all(1)).nonzero()
     if len(lost):
         raise DataError(f"'{source}': the code in row {int(lost[0]) + 1:,} is not finite")

@@ -21,14 +21,19 @@ ROWS = 256
 Choose = Callable[[Tensor, Tensor, int], Tensor]
 
 
-def decode(model: Model, vocabulary: Vocabulary, z: Tensor, strategy: Strategy = GREEDY, rows: int = ROWS) -> list[str]:
+def decode(
+    model: Model, vocabulary: Vocabulary, z: Tensor, strategy: Strategy = GREEDY, rows: int = ROWS
+) -> list[str]:
     """One sentence for each latent in z (N, D), on the model's device.
 
-    Words are drawn by one number per sentence and position, out of a table that torch's generator of the CPU fills beforehand:
-    what a sentence says depends neither on ``rows`` nor on the device, but for the last digits of the logits.
+    Words are drawn by one number per sentence and position, out of a table that torch's generator
+    of the CPU fills beforehand: what a sentence says depends neither on ``rows`` nor on the device,
+    but for the last digits of the logits.
     """
     drawing = strategy.heat > 0
-    table = torch.rand(len(z), strategy.max_length).to(z.device) if drawing else z.new_empty(len(z), 0)
+    table = (
+        torch.rand(len(z), strategy.max_length).to(z.device) if drawing else z.new_empty(len(z), 0)
+    )
     at_once = max(1, rows // strategy.beam)
     with evaluating(model):
         pairs = zip(torch.split(z, at_once), torch.split(table, at_once), strict=True)
@@ -43,7 +48,11 @@ def _decode_ids(model: Model, z: Tensor, strategy: Strategy, uniforms: Tensor) -
         return beam.search(model.decoder, conditions, strategy.beam, strategy.max_length)
 
     def choose(logits: Tensor, numbers: Tensor, position: int) -> Tensor:
-        return drawn(logits, uniforms[numbers, position], strategy) if strategy.heat else likeliest(logits)
+        return (
+            drawn(logits, uniforms[numbers, position], strategy)
+            if strategy.heat
+            else likeliest(logits)
+        )
 
     return _written(model, conditions, choose, strategy.max_length)
 

@@ -24,16 +24,19 @@ class Strategy:
     """How the words of a sentence are chosen. The settings exclude each other where one would have no effect.
 
     Attributes:
-        temperature: 0 takes the likeliest word at each step; above, words are drawn from softmax(logits / temperature). None
-            is 1 where ``top_k`` or ``top_p`` is set, and 0 where not.
+        temperature: 0 takes the likeliest word at each step; above, words are drawn from
+            softmax(logits / temperature). None is 1 where ``top_k`` or ``top_p`` is set, and 0
+            where not.
         top_k: words are drawn among the k likeliest; 0 is all of them.
-        top_p: words are drawn from the nucleus, the fewest words whose probabilities (after ``top_k``) add up to ``top_p``.
-        beam: hypotheses of a beam search, which looks for the sentence with the largest sum of log-probabilities, without a
-            length penalty; 1 is none.
+        top_p: words are drawn from the nucleus, the fewest words whose probabilities (after
+            ``top_k``) add up to ``top_p``.
+        beam: hypotheses of a beam search, which looks for the sentence with the largest sum of
+            log-probabilities, without a length penalty; 1 is none.
         max_length: words after which a sentence is cut.
 
     Raises:
-        ConfigError: for a value out of its range, or two settings of which one would have no effect.
+        ConfigError: for a value out of its range, or two settings of which one would have no
+            effect.
 
     Example:
         >>> Strategy(top_p=0.9).heat
@@ -65,7 +68,11 @@ class Strategy:
 
     def _drawing(self) -> list[str]:
         """The settings that make sense only where words are drawn."""
-        found = {"temperature": self.temperature or 0, "top_k": self.top_k, "top_p": self.top_p if self.top_p < 1 else 0}
+        found = {
+            "temperature": self.temperature or 0,
+            "top_k": self.top_k,
+            "top_p": self.top_p if self.top_p < 1 else 0,
+        }
         return [f"{name} = {value:g}" for name, value in found.items() if value]
 
     @property
@@ -83,7 +90,9 @@ def _whole(value: Any, least: int) -> bool:
 #: Setting -> (whether a value is in its range, the range in words).
 RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "temperature": (
-        lambda value: value is None or value == 0 or (math.isfinite(value) and 0.001 <= value <= 1000),
+        lambda value: (
+            value is None or value == 0 or (math.isfinite(value) and 0.001 <= value <= 1000)
+        ),
         "0, which takes the likeliest words, or 0.001 to 1000",
     ),
     "top_k": (lambda value: _whole(value, 0), "a whole number of words; 0 is all of them"),

@@ -30,10 +30,15 @@ def drawn(logits: Tensor, uniforms: Tensor, strategy: Strategy) -> Tensor:
     scores = mask_markers(logits).div_(strategy.heat)
     if not strategy.top_k:
         weights = scores.softmax(-1)
-        return invert(nucleus(weights, _ranked(weights), strategy.top_p) if strategy.top_p < 1 else weights, uniforms)
+        return invert(
+            nucleus(weights, _ranked(weights), strategy.top_p) if strategy.top_p < 1 else weights,
+            uniforms,
+        )
     scores, words = scores.topk(min(strategy.top_k, scores.shape[1]))  # likeliest first
     weights = scores.softmax(-1)
-    chosen = invert(nucleus(weights, weights, strategy.top_p) if strategy.top_p < 1 else weights, uniforms)
+    chosen = invert(
+        nucleus(weights, weights, strategy.top_p) if strategy.top_p < 1 else weights, uniforms
+    )
     return words.gather(1, chosen.unsqueeze(1)).squeeze(1)
 
 
@@ -54,7 +59,8 @@ def _ranked(weights: Tensor) -> Tensor:
     """The probabilities of each row, the largest first."""
     if weights.is_cuda:
         return weights.sort(descending=True).values
-    return torch.from_numpy(np.sort(weights.numpy(), axis=1)).flip(1)  # a fifth of torch's time on the CPU
+    # a fifth of torch's time on the CPU
+    return torch.from_numpy(np.sort(weights.numpy(), axis=1)).flip(1)
 
 
 def invert(weights: Tensor, uniforms: Tensor) -> Tensor:

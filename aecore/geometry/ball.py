@@ -1,9 +1,9 @@
 """The Poincaré ball of constant curvature -c, in the coordinates of the papers.
 
-Source: Ganea et al., NeurIPS 2018, https://arxiv.org/abs/1805.09112, section 2; Mathieu et al., NeurIPS 2019,
-    https://arxiv.org/abs/1901.06033, section 2.
-Deviation: differences of nearly equal numbers are avoided where a formula allows it (`distance`), since 1 - c |x|^2 is all that
-    is left of a point near the boundary.
+Source: Ganea et al., NeurIPS 2018, https://arxiv.org/abs/1805.09112, section 2; Mathieu et al.,
+    NeurIPS 2019, https://arxiv.org/abs/1901.06033, section 2.
+Deviation: differences of nearly equal numbers are avoided where a formula allows it (`distance`),
+    since 1 - c |x|^2 is all that is left of a point near the boundary.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 from aecore.errors import ConfigError
 from aecore.geometry.space import along, dot, in_double, norm
 
-#: Points keep this share of the radius between themselves and the boundary: float32 has 168 steps left there, and the distance
-#: from the origin is at most 12.2 / sqrt(c).
+#: Points keep this share of the radius between themselves and the boundary: float32 has 168 steps
+#: left there, and the distance from the origin is at most 12.2 / sqrt(c).
 EDGE = 1e-5
 #: Below this, sinh(x) / x and its like are told by their series.
 SMALL = 1e-3
@@ -31,8 +31,8 @@ class Ball:
     Tangent vectors are in the coordinates of R^D: the length of v at x is lambda_x |v|.
 
     Args:
-        curvature: c > 0; the sectional curvature is -c, the radius 1 / sqrt(c). As c -> 0 the ball becomes R^D, with lengths
-            doubled.
+        curvature: c > 0; the sectional curvature is -c, the radius 1 / sqrt(c). As c -> 0 the ball
+            becomes R^D, with lengths doubled.
 
     Raises:
         ConfigError: for a curvature that is not positive and finite.
@@ -47,7 +47,10 @@ class Ball:
 
     def __post_init__(self) -> None:
         if not 0 < self.curvature < math.inf:
-            raise ConfigError(f"the curvature {self.curvature} of the ball is out of range", "due: c > 0, curvature -c")
+            raise ConfigError(
+                f"the curvature {self.curvature} of the ball is out of range",
+                "due: c > 0, curvature -c",
+            )
 
     @property
     def name(self) -> str:
@@ -83,7 +86,9 @@ class Ball:
     def add(self, one: Tensor, other: Tensor) -> Tensor:
         """The Möbius sum x + y: ((1 + 2c <x,y> + c |y|^2) x + (1 - c |x|^2) y) / (1 + 2c <x,y> + c^2 |x|^2 |y|^2)."""
         c, xx, yy, xy = self.curvature, dot(one, one), dot(other, other), dot(one, other)
-        return ((1 + 2 * c * xy + c * yy) * one + (1 - c * xx) * other) / (1 + 2 * c * xy + c**2 * xx * yy)
+        return ((1 + 2 * c * xy + c * yy) * one + (1 - c * xx) * other) / (
+            1 + 2 * c * xy + c**2 * xx * yy
+        )
 
     @in_double
     def exp(self, base: Tensor, vector: Tensor) -> Tensor:
@@ -136,7 +141,9 @@ class Ball:
         Args:
             vector: (..., D) in normal coordinates at any point: of length r in the metric.
         """
-        return (vector.shape[-1] - 1) * log_sinhc(math.sqrt(self.curvature) * norm(vector)).squeeze(-1)
+        return (vector.shape[-1] - 1) * log_sinhc(math.sqrt(self.curvature) * norm(vector)).squeeze(
+            -1
+        )
 
 
 def tanhc(x: Tensor) -> Tensor:
@@ -154,4 +161,6 @@ def artanhc(x: Tensor) -> Tensor:
 def log_sinhc(x: Tensor) -> Tensor:
     """log(sinh(x) / x), 0 at 0, for x >= 0, without overflow."""
     safe = x.clamp(min=SMALL)
-    return torch.where(x < SMALL, x.square() / 6, safe + torch.log(-torch.expm1(-2 * safe) / (2 * safe)))
+    return torch.where(
+        x < SMALL, x.square() / 6, safe + torch.log(-torch.expm1(-2 * safe) / (2 * safe))
+    )

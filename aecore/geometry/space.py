@@ -16,8 +16,9 @@ _P = ParamSpec("_P")
 class Space(Protocol):
     """A Riemannian manifold whose points are vectors of R^D; all operations take any leading axes and broadcast them.
 
-    Sphere and ball compute in float64, whatever is given, and return the type that they were given: in float32 a round trip
-    on the ball loses four digits, and the conformal factor near its boundary all of them.
+    Sphere and ball compute in float64, whatever is given, and return the type that they were given:
+    in float32 a round trip on the ball loses four digits, and the conformal factor near its
+    boundary all of them.
     """
 
     @property
@@ -59,7 +60,9 @@ class Space(Protocol):
         ...
 
 
-def in_double(operation: Callable[Concatenate[_S, _P], Tensor]) -> Callable[Concatenate[_S, _P], Tensor]:
+def in_double(
+    operation: Callable[Concatenate[_S, _P], Tensor],
+) -> Callable[Concatenate[_S, _P], Tensor]:
     """Run a method on tensors in float64, and return what it gives in the widest type that came in."""
 
     @wraps(operation)
@@ -67,7 +70,11 @@ def in_double(operation: Callable[Concatenate[_S, _P], Tensor]) -> Callable[Conc
         given = [value for value in (*arguments, *named.values()) if isinstance(value, Tensor)]
         narrow = reduce(torch.promote_types, (value.dtype for value in given))
         widened: Any = operation
-        found: Tensor = widened(self, *map(_doubled, arguments), **{name: _doubled(value) for name, value in named.items()})
+        found: Tensor = widened(
+            self,
+            *map(_doubled, arguments),
+            **{name: _doubled(value) for name, value in named.items()},
+        )
         return found.to(narrow)
 
     return wide

@@ -18,8 +18,8 @@ SAME = 1e-12
 class Sphere:
     """{x : |x| = 1}; see `aecore.geometry.space.Space` for what the operations mean.
 
-    Between antipodal points all ways are equally long. The one that is taken leaves towards the axis that is nearest to a right
-    angle from the start, so that it is the same at every call.
+    Between antipodal points all ways are equally long. The one that is taken leaves towards the
+    axis that is nearest to a right angle from the start, so that it is the same at every call.
 
     Example:
         >>> north, east = torch.tensor([0.0, 1.0]), torch.tensor([1.0, 0.0])
@@ -41,7 +41,9 @@ class Sphere:
     def exp(self, base: Tensor, vector: Tensor) -> Tensor:
         """cos |v| x + sin |v| v / |v|, for v tangent at x."""
         length = norm(vector)
-        return self.project(length.cos() * self.project(base) + torch.sinc(length / math.pi) * vector)
+        return self.project(
+            length.cos() * self.project(base) + torch.sinc(length / math.pi) * vector
+        )
 
     @in_double
     def log(self, base: Tensor, point: Tensor) -> Tensor:
@@ -53,7 +55,9 @@ class Sphere:
         apart = sine > SAME
         opposite = ~apart & (dot(base, point) < 0)
         return torch.where(
-            apart, angle * aside / torch.where(apart, sine, 1.0), torch.where(opposite, math.pi * _right(base), aside)
+            apart,
+            angle * aside / torch.where(apart, sine, 1.0),
+            torch.where(opposite, math.pi * _right(base), aside),
         )
 
     @in_double

@@ -1,7 +1,7 @@
 """The wrapped normal on the Poincaré ball: a normal in the tangent space at 0, carried to a centre and along geodesics.
 
-Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033, appendix B.3; Nagano et al., ICML 2019,
-    https://arxiv.org/abs/1902.02992.
+Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033, appendix B.3; Nagano et al.,
+    ICML 2019, https://arxiv.org/abs/1902.02992.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from aecore.geometry.ball import Ball
 class WrappedNormal:
     """z = exp_mu(PT_{0 -> mu}(sigma eps / lambda_0)), eps ~ N(0, I): v = sigma eps are normal coordinates round mu.
 
-    log q(z) = log N(v; 0, diag sigma^2) - (D - 1) log(sinh(sqrt(c) |v|) / (sqrt(c) |v|)), nats with respect to the Riemannian
-    volume, |v| = d(mu, z). As c -> 0 it is the normal density of 2 z with mean 2 mu. Batch shape (B,), event shape (D,).
+    log q(z) = log N(v; 0, diag sigma^2) - (D - 1) log(sinh(sqrt(c) |v|) / (sqrt(c) |v|)), nats with
+    respect to the Riemannian volume, |v| = d(mu, z). As c -> 0 it is the normal density of 2 z with
+    mean 2 mu. Batch shape (B,), event shape (D,).
 
     Args:
         mean: (B, D), mu, points of the ball.
@@ -31,9 +32,12 @@ class WrappedNormal:
     def rsample(self, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
         """Draws (*shape, B, D), reparameterised; their log density, and which of them the edge held back, (*shape, B) each.
 
-        The density is that of the noise, so it needs no inverse of the map, which can lose every digit.
+        The density is that of the noise, so it needs no inverse of the map, which can lose every
+        digit.
         """
-        noise = torch.randn(*shape, *self.mean.shape, device=self.mean.device, dtype=self.mean.dtype)
+        noise = torch.randn(
+            *shape, *self.mean.shape, device=self.mean.device, dtype=self.mean.dtype
+        )
         vector = self.scale.double() * noise.double()
         z = self.at(vector)
         held = torch.linalg.vector_norm(z, dim=-1) >= self.ball.limit * (1 - 1e-9)
@@ -48,9 +52,13 @@ class WrappedNormal:
         """(..., B): the log density at points (..., B, D), by the logarithmic map in float64."""
         mean = self.mean.double()
         value = self.ball.project(value.double())
-        return self._density(self.ball.conformal(mean) * self.ball.log(mean, value)).to(self.mean.dtype)
+        return self._density(self.ball.conformal(mean) * self.ball.log(mean, value)).to(
+            self.mean.dtype
+        )
 
     def _density(self, vector: Tensor) -> Tensor:
         scale = self.scale.double()
-        normal = -(0.5 * (vector / scale).square() + scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+        normal = -(0.5 * (vector / scale).square() + scale.log() + 0.5 * math.log(2 * math.pi)).sum(
+            -1
+        )
         return normal - self.ball.log_volume(vector)

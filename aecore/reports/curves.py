@@ -1,6 +1,7 @@
 """``curves.svg``: KL, reconstruction and beta over the steps of a run, the three curves of the ControlVAE paper.
 
-The same rows give the same bytes. matplotlib is the extra ``plots``; it is imported when something is drawn.
+The same rows give the same bytes. matplotlib is the extra ``plots``; it is imported when something
+is drawn.
 """
 
 from __future__ import annotations
@@ -85,7 +86,9 @@ class Curves:
         began = time.monotonic()
         try:
             lines = self.folder.metrics.read_text(encoding="utf-8").splitlines()
-            data = draw([json.loads(line) for line in lines], title_of(self.config), set_points(self.config))
+            data = draw(
+                [json.loads(line) for line in lines], title_of(self.config), set_points(self.config)
+            )
             write_atomic(self.folder.curves, data)
         except Exception as error:  # a broken font or backend must not cost anybody a training
             self.progress.note(f"curves.svg could not be drawn: {type(error).__name__}: {error}")
@@ -95,7 +98,11 @@ class Curves:
 
 def title_of(config: RunConfig) -> str:
     """Which run it is."""
-    corpus = config.data.spec if len(config.data.spec) <= CORPUS else f"...{config.data.spec[3 - CORPUS :]}"
+    corpus = (
+        config.data.spec
+        if len(config.data.spec) <= CORPUS
+        else f"...{config.data.spec[3 - CORPUS :]}"
+    )
     title = f"{' + '.join(config.plugins) or 'vae'} on {corpus}, seed {config.train.seed}"
     return title if len(title) <= TITLE else f"{title[: TITLE - 3]}..."
 
@@ -109,7 +116,8 @@ def set_points(config: RunConfig) -> list[float]:
 def draw(rows: Sequence[Row], title: str, targets: Sequence[float] = ()) -> bytes:
     """An SVG of the joint phase: train as means over windows of steps, validation at the end of epochs.
 
-    Windows that the end of an epoch cut to less than half are left out: the mean of a few batches is noise.
+    Windows that the end of an epoch cut to less than half are left out: the mean of a few batches
+    is noise.
 
     Args:
         rows: the lines of metrics.jsonl; values that are missing or null are left out.
@@ -119,15 +127,21 @@ def draw(rows: Sequence[Row], title: str, targets: Sequence[float] = ()) -> byte
     from matplotlib.figure import Figure
 
     joint = [row for row in rows if row["stage"] == JOINT]
-    train = _long_windows([row for row in joint if row["split"] == "train" and row.get("span") == "window"])
+    train = _long_windows(
+        [row for row in joint if row["split"] == "train" and row.get("span") == "window"]
+    )
     valid = [row for row in joint if row["split"] == "valid"]
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         figure = Figure(figsize=(11, 3.6))
-        for axes, key in zip(figure.subplots(1, len(PANELS), gridspec_kw=FRAME), PANELS, strict=True):
+        for axes, key in zip(
+            figure.subplots(1, len(PANELS), gridspec_kw=FRAME), PANELS, strict=True
+        ):
             _panel(axes, key, train, valid, targets if key == "kl" else ())
-        figure.suptitle(title, x=0.012, y=0.97, ha="left", fontweight="bold", fontsize=12, parse_math=False)
+        figure.suptitle(
+            title, x=0.012, y=0.97, ha="left", fontweight="bold", fontsize=12, parse_math=False
+        )
         _legend(figure)
         file = io.BytesIO()
         figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
@@ -135,23 +149,40 @@ def draw(rows: Sequence[Row], title: str, targets: Sequence[float] = ()) -> byte
 
 
 def _long_windows(rows: Sequence[Row]) -> list[Row]:
-    lengths = [row["step"] - before for row, before in zip(rows, [0, *(row["step"] for row in rows)], strict=False)]
+    lengths = [
+        row["step"] - before
+        for row, before in zip(rows, [0, *(row["step"] for row in rows)], strict=False)
+    ]
     return [row for row, length in zip(rows, lengths, strict=True) if 2 * length >= max(lengths)]
 
 
-def _panel(axes: Axes, key: str, train: Sequence[Row], valid: Sequence[Row], targets: Sequence[float]) -> None:
+def _panel(
+    axes: Axes, key: str, train: Sequence[Row], valid: Sequence[Row], targets: Sequence[float]
+) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.set(title=PANELS[key], xlabel="step")
     lowest = 0.0
-    for rows, colour, label, marks in ((train, TRAIN, "train", ""), (valid, VALID, "validation", "o")):
+    for rows, colour, label, marks in (
+        (train, TRAIN, "train", ""),
+        (valid, VALID, "validation", "o"),
+    ):
         points = [(row["step"], row[key]) for row in rows if _finite(row.get(key))]
         if points:
             lowest = min(lowest, *(value for _, value in points))
             marker = "o" if len(points) == 1 else marks  # a line of one point would not be seen
-            axes.plot(*zip(*points, strict=True), color=colour, label=label, linewidth=1.5, marker=marker, markersize=3.5)
+            axes.plot(
+                *zip(*points, strict=True),
+                color=colour,
+                label=label,
+                linewidth=1.5,
+                marker=marker,
+                markersize=3.5,
+            )
     for target in targets:
-        axes.axhline(target, color=TARGET, linestyle=(0, (5, 3)), linewidth=1, label="set point", zorder=1.5)
+        axes.axhline(
+            target, color=TARGET, linestyle=(0, (5, 3)), linewidth=1, label="set point", zorder=1.5
+        )
     if key != "rec" and lowest == 0:
         axes.set_ylim(bottom=0)
     axes.set_xlim(left=0)
@@ -170,4 +201,6 @@ def _legend(figure: Any) -> None:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
             found.setdefault(label, handle)
     if found:
-        figure.legend(found.values(), found.keys(), loc="upper right", ncols=len(found), fontsize=10)
+        figure.legend(
+            found.values(), found.keys(), loc="upper right", ncols=len(found), fontsize=10
+        )

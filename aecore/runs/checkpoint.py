@@ -18,7 +18,8 @@ from torch import Tensor
 from aecore.errors import RunError
 from aecore.runs.files import write_atomic
 
-#: The only metadata key: with several, safetensors writes them in hash order and equal contents give different files.
+#: The only metadata key: with several, safetensors writes them in hash order and equal contents
+#: give different files.
 KEY = "aecore"
 
 
@@ -33,7 +34,8 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
     for name, tensor in tensors.items():
         ours = tensor.detach().cpu().contiguous()
         storage = ours.untyped_storage().data_ptr()
-        plain[name] = ours.clone() if storage in storages else ours  # tied tensors: safetensors refuses shared memory
+        # tied tensors: safetensors refuses shared memory
+        plain[name] = ours.clone() if storage in storages else ours
         storages.add(storage)
     text = json.dumps(dict(meta), sort_keys=True)
     wrapped = json.dumps({"meta": json.loads(text), "sha256": _digest(plain, text)}, sort_keys=True)
@@ -56,9 +58,14 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         meta, digest = wrapped["meta"], wrapped["sha256"]
         tensors = load_safetensors(data)
     except (struct.error, ValueError, KeyError, TypeError, SafetensorError) as error:
-        raise RunError(f"'{path}' is damaged", f"reason: {error}", f"size: {len(data)} bytes") from error
+        raise RunError(
+            f"'{path}' is damaged", f"reason: {error}", f"size: {len(data)} bytes"
+        ) from error
     if _digest(tensors, json.dumps(meta, sort_keys=True)) != digest:
-        raise RunError(f"'{path}' is damaged", "reason: the contents do not match their SHA-256: truncated or altered")
+        raise RunError(
+            f"'{path}' is damaged",
+            "reason: the contents do not match their SHA-256: truncated or altered",
+        )
     return tensors, meta
 
 
@@ -73,4 +80,8 @@ def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
 
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose name starts with ``prefix``, under the rest of their name."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return {
+        name.removeprefix(prefix): tensor
+        for name, tensor in tensors.items()
+        if name.startswith(prefix)
+    }

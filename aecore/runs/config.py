@@ -19,7 +19,8 @@ from aecore.runs.recipes import Recipe as TrainingRecipe
 from aecore.runs.recipes import model_defaults, train_defaults
 
 SECTIONS = ("data", "model", "train", "evaluate")
-#: embedding, hidden, latent; ptb and yahoo as in Li et al. (EMNLP 2019), toy for the built-in corpus.
+#: embedding, hidden, latent; ptb and yahoo as in Li et al. (EMNLP 2019), toy for the built-in
+#: corpus.
 SIZES = {"toy": (32, 64, 8), "ptb": (256, 256, 32), "yahoo": (512, 1024, 32)}
 
 
@@ -37,11 +38,20 @@ class Section(BaseModel):
 class DataConfig(Section):
     """[data]"""
 
-    spec: str = Field("toy", description="toy, toy:labelled, toy:pairs, or a folder; SPEC[:20%] takes the head of train")
+    spec: str = Field(
+        "toy",
+        description="toy, toy:labelled, toy:pairs, or a folder; SPEC[:20%] takes the head of train",
+    )
     max_length: int = Field(200, ge=1, description="longest sentence that is kept, words")
-    vocabulary: Literal["word", "bpe"] = Field("word", description="words, or byte pairs, of the training sentences")
-    vocabulary_size: int = Field(0, ge=0, description="entries at most, markers included; 0: no limit, and 8000 for bpe")
-    min_count: int = Field(1, ge=1, description="how often a word must occur among the training sentences to be known")
+    vocabulary: Literal["word", "bpe"] = Field(
+        "word", description="words, or byte pairs, of the training sentences"
+    )
+    vocabulary_size: int = Field(
+        0, ge=0, description="entries at most, markers included; 0: no limit, and 8000 for bpe"
+    )
+    min_count: int = Field(
+        1, ge=1, description="how often a word must occur among the training sentences to be known"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -54,7 +64,9 @@ class DataConfig(Section):
     def _fit(self) -> DataConfig:
         least = SMALLEST[self.vocabulary]
         if 0 < self.vocabulary_size < least:
-            raise ValueError(f"a {self.vocabulary} vocabulary has {least} entries at least, four of them markers")
+            raise ValueError(
+                f"a {self.vocabulary} vocabulary has {least} entries at least, four of them markers"
+            )
         if self.vocabulary == "bpe" and self.min_count > 1:
             raise ValueError("min_count is for words; byte pairs know every text")
         return self
@@ -73,22 +85,39 @@ class DataConfig(Section):
 class ModelConfig(Section):
     """[model]"""
 
-    sizes: Literal["toy", "ptb", "yahoo"] = Field("ptb", description="preset for embedding, hidden and latent")
+    sizes: Literal["toy", "ptb", "yahoo"] = Field(
+        "ptb", description="preset for embedding, hidden and latent"
+    )
     embedding: int = Field(0, ge=1, description="size of the word embeddings")
     hidden: int = Field(0, ge=1, description="size of the LSTM states")
     latent: int = Field(0, ge=1, description="D, latent dimensions")
-    initialisation: Literal["orthogonal", "published"] = Field("orthogonal", description="how weights are drawn")
-    embedding_std: float = Field(0.1, gt=0, description="deviation of initial word embeddings (orthogonal)")
+    initialisation: Literal["orthogonal", "published"] = Field(
+        "orthogonal", description="how weights are drawn"
+    )
+    embedding_std: float = Field(
+        0.1, gt=0, description="deviation of initial word embeddings (orthogonal)"
+    )
     forget_bias: float = Field(0.5, description="initial bias of the forget gates (orthogonal)")
     dropout_in: float = Field(
-        0.1, ge=0, lt=1, description="dropout on the decoder's word embeddings; by recipe and epochs unless set"
+        0.1,
+        ge=0,
+        lt=1,
+        description="dropout on the decoder's word embeddings; by recipe and epochs unless set",
     )
-    dropout_out: float = Field(0.1, ge=0, lt=1, description="dropout before the output layer; by recipe and epochs unless set")
+    dropout_out: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="dropout before the output layer; by recipe and epochs unless set",
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _fill_sizes(cls, values: Any) -> Any:
-        if not isinstance(values, dict) or (preset := SIZES.get(str(values.get("sizes", "ptb")))) is None:
+        if (
+            not isinstance(values, dict)
+            or (preset := SIZES.get(str(values.get("sizes", "ptb")))) is None
+        ):
             return values
         return dict(zip(("embedding", "hidden", "latent"), preset, strict=True)) | values
 
@@ -96,36 +125,69 @@ class ModelConfig(Section):
 class TrainConfig(Section):
     """[train]"""
 
-    recipe: TrainingRecipe = Field("fast", description="the defaults of [train] and [model]: fast, or what the papers ran")
+    recipe: TrainingRecipe = Field(
+        "fast", description="the defaults of [train] and [model]: fast, or what the papers ran"
+    )
     seed: int = Field(0, ge=0, description="seed of every random stream of the run")
-    epochs: int = Field(5, ge=1, description="epochs of joint training; 16 on the toy, 100 published")
+    epochs: int = Field(
+        5, ge=1, description="epochs of joint training; 16 on the toy, 100 published"
+    )
     max_steps: int | None = Field(None, ge=1, description="joint steps at most")
     batch_size: int = Field(32, ge=1, description="B, sentences per step")
     optimiser: Literal["muon", "adamw", "sgd"] = Field(
-        "muon", description="for encoder and decoder; muon: for the matrices of LSTMs, adamw for the rest"
+        "muon",
+        description="for encoder and decoder; muon: for the matrices of LSTMs, adamw for the rest",
     )
-    lr: float = Field(0.0, gt=0, description="peak rate; 0.006 beside muon, 0.004 for adamw, 1.0 for sgd unless set")
+    lr: float = Field(
+        0.0,
+        gt=0,
+        description="peak rate; 0.006 beside muon, 0.004 for adamw, 1.0 for sgd unless set",
+    )
     muon_lr: float = Field(0.02, gt=0, description="peak rate of muon: the spectral norm of a step")
     beta1: float = Field(0.8, ge=0, lt=1, description="adamw's decay of the gradient's mean")
     beta2: float = Field(0.999, ge=0, lt=1, description="adamw's decay of the gradient's square")
     prior_lr: float = Field(1e-3, gt=0, description="learning rate of a learned prior, Adam")
-    weight_decay: float = Field(0.05, ge=0, description="decoupled, of matrices: lr times this is taken off a step")
-    clip: float = Field(5.0, gt=0, description="largest gradient norm, over encoder and decoder together")
-    warmup_steps: int = Field(200, ge=0, description="steps over which rates rise; a tenth of a phase at most")
-    schedule: Literal["linear", "cosine", "constant", "plateau"] = Field("linear", description="how rates change")
-    hold: float = Field(0.5, ge=0, lt=1, description="linear and cosine: share of the steps before rates fall")
-    average: float = Field(0.0, ge=0, lt=1, description="decay of the running average of weights that is kept; 0: none")
-    patience: int = Field(5, ge=1, description="plateau: epochs without improvement before the rate is halved")
-    guard: int = Field(15, ge=0, description="plateau: first epoch (from 0) in which it may be halved")
+    weight_decay: float = Field(
+        0.05, ge=0, description="decoupled, of matrices: lr times this is taken off a step"
+    )
+    clip: float = Field(
+        5.0, gt=0, description="largest gradient norm, over encoder and decoder together"
+    )
+    warmup_steps: int = Field(
+        200, ge=0, description="steps over which rates rise; a tenth of a phase at most"
+    )
+    schedule: Literal["linear", "cosine", "constant", "plateau"] = Field(
+        "linear", description="how rates change"
+    )
+    hold: float = Field(
+        0.5, ge=0, lt=1, description="linear and cosine: share of the steps before rates fall"
+    )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of the running average of weights that is kept; 0: none"
+    )
+    patience: int = Field(
+        5, ge=1, description="plateau: epochs without improvement before the rate is halved"
+    )
+    guard: int = Field(
+        15, ge=0, description="plateau: first epoch (from 0) in which it may be halved"
+    )
     decays: int = Field(5, ge=1, description="plateau: halvings after which training stops")
-    select: Literal["best", "last"] = Field("last", description="which weights are kept; last where rates fall to 0")
+    select: Literal["best", "last"] = Field(
+        "last", description="which weights are kept; last where rates fall to 0"
+    )
     log_every: int = Field(50, ge=1, description="steps between two lines of metrics.jsonl")
-    checkpoint_seconds: float = Field(20.0, ge=0, description="seconds between two checkpoints; 0 writes one after every step")
+    checkpoint_seconds: float = Field(
+        20.0, ge=0, description="seconds between two checkpoints; 0 writes one after every step"
+    )
     precision: Literal["auto", "fp32", "bf16"] = Field(
         "auto", description="operands of products in training; auto: bf16 where the hardware has it"
     )
-    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N")
-    threads: int = Field(0, ge=0, description="torch threads on the CPU; 0 leaves torch's own number")
+    device: str = Field(
+        "auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$", description="auto, cpu, cuda or cuda:N"
+    )
+    threads: int = Field(
+        0, ge=0, description="torch threads on the CPU; 0 leaves torch's own number"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -141,8 +203,12 @@ class TrainConfig(Section):
 class EvaluateConfig(Section):
     """[evaluate]"""
 
-    batch_size: int = Field(32, ge=1, description="sentences decoded at a time; figures do not depend on it")
-    iw_samples: int = Field(500, ge=0, description="samples of nll_iw in `aecore evaluate`; 0 leaves it out")
+    batch_size: int = Field(
+        32, ge=1, description="sentences decoded at a time; figures do not depend on it"
+    )
+    iw_samples: int = Field(
+        500, ge=0, description="samples of nll_iw in `aecore evaluate`; 0 leaves it out"
+    )
 
 
 class RunConfig(Section):
@@ -159,7 +225,10 @@ class RunConfig(Section):
     @classmethod
     def _fill(cls, values: Any) -> Any:
         """What the recipe says; the built-in corpus gets a model of its size and one thread, which is as fast."""
-        tables = [values.get(name, {}) if isinstance(values, dict) else None for name in ("data", "model", "train")]
+        tables = [
+            values.get(name, {}) if isinstance(values, dict) else None
+            for name in ("data", "model", "train")
+        ]
         data, model, train = (table if isinstance(table, dict) else {} for table in tables)
         if not all(isinstance(table, dict) for table in tables):
             return values
@@ -201,7 +270,8 @@ def build_config(
         plugins: names to add to those of the file, in order.
 
     Raises:
-        ConfigError: for an unreadable file, an unknown key, a plugin's setting without the plugin, or a value out of range.
+        ConfigError: for an unreadable file, an unknown key, a plugin's setting without the plugin,
+            or a value out of range.
     """
     source = str(file) if file is not None else "--set"
     tables = _tables(read_toml(file) if file is not None else {}, source)
@@ -222,9 +292,17 @@ def _tables(tables: dict[str, Any], source: str) -> dict[str, Any]:
     """The tables of a file, plugins under their normalised names; refused where a section is none."""
     plugins = tables.get("plugins", {})
     wrong = [name for name in (*SECTIONS, "plugins") if not isinstance(tables.get(name, {}), dict)]
-    wrong += [] if wrong else [f"plugins.{name}" for name in plugins if not isinstance(plugins[name], dict)]
+    wrong += (
+        []
+        if wrong
+        else [f"plugins.{name}" for name in plugins if not isinstance(plugins[name], dict)]
+    )
     if wrong:
-        raise ConfigError(f"the configuration is not valid ({source})", f"{wrong[0]} is no table", f"due: [{wrong[0]}]")
+        raise ConfigError(
+            f"the configuration is not valid ({source})",
+            f"{wrong[0]} is no table",
+            f"due: [{wrong[0]}]",
+        )
     return {**tables, "plugins": {normalise(name): values for name, values in plugins.items()}}
 
 
@@ -248,7 +326,11 @@ def _split_key(key: str) -> tuple[str, str]:
 
 
 def _no_setting(text: str) -> ConfigError:
-    return ConfigError(f"'{text}' is no setting", "due: SECTION.KEY=VALUE or PLUGIN.KEY=VALUE", "e.g. --set train.lr=0.5")
+    return ConfigError(
+        f"'{text}' is no setting",
+        "due: SECTION.KEY=VALUE or PLUGIN.KEY=VALUE",
+        "e.g. --set train.lr=0.5",
+    )
 
 
 def _apply(tables: dict[str, Any], section: str, name: str, value: Any) -> None:
@@ -271,7 +353,10 @@ def _with(table: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
     """The table with one value changed; a dotted name, such as a critic's ``critic.lr``, reaches into a nested table."""
     first, dot, rest = name.partition(".")
     inner = table.get(first, {})
-    return {**table, first: _with(inner if isinstance(inner, Mapping) else {}, rest, value) if dot else value}
+    return {
+        **table,
+        first: _with(inner if isinstance(inner, Mapping) else {}, rest, value) if dot else value,
+    }
 
 
 def parse_config(tables: Mapping[str, Any], source: str) -> RunConfig:
@@ -280,26 +365,35 @@ def parse_config(tables: Mapping[str, Any], source: str) -> RunConfig:
         return RunConfig.model_validate(tables)
     except ValidationError as error:
         schemas = {section: RunConfig.model_fields[section].annotation for section in SECTIONS}
-        raise ConfigError(f"the configuration is not valid ({source})", *_explain(error, schemas)) from error
+        raise ConfigError(
+            f"the configuration is not valid ({source})", *_explain(error, schemas)
+        ) from error
 
 
 def validate_settings(schema: type[BaseModel], values: Mapping[str, Any], name: str) -> BaseModel:
     """The settings of a plugin as an instance of its ``Config``.
 
-    They are read as JSON: TOML has lists and strings alone, from which a strict schema makes tuples, sets and paths only so.
+    They are read as JSON: TOML has lists and strings alone, from which a strict schema makes
+        tuples, sets and paths only so.
 
     Raises:
-        ConfigError: for an unknown setting (with the closest), a wrong type or a value out of range.
+        ConfigError: for an unknown setting (with the closest), a wrong type or a value out of
+            range.
     """
     try:
         return schema.model_validate_json(json.dumps(dict(values), default=str))
     except ValidationError as error:
         lines = _explain(error, {}, schema, name)
-        raise ConfigError(f"the settings of '{name}' are not valid", *lines, f"see: aecore plugins info {name}") from error
+        raise ConfigError(
+            f"the settings of '{name}' are not valid", *lines, f"see: aecore plugins info {name}"
+        ) from error
 
 
 def _explain(
-    error: ValidationError, sections: Mapping[str, Any], schema: type[BaseModel] | None = None, prefix: str = ""
+    error: ValidationError,
+    sections: Mapping[str, Any],
+    schema: type[BaseModel] | None = None,
+    prefix: str = "",
 ) -> list[str]:
     lines = validation_lines(error, prefix)
     for item in error.errors(include_url=False, include_context=False):
@@ -309,7 +403,9 @@ def _explain(
         owner = schema if schema is not None else sections.get(path[0]) if path else RunConfig
         if owner is not None:
             known = list(owner.model_fields)
-            lines.append(f"'{key}' is unknown.{closest(key, known)} known: {', '.join(known) or 'none'}")
+            lines.append(
+                f"'{key}' is unknown.{closest(key, known)} known: {', '.join(known) or 'none'}"
+            )
     return lines
 
 
@@ -322,6 +418,8 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"there is no file '{path}'", "due: a config.toml, such as the one in a run folder") from None
+        raise ConfigError(
+            f"there is no file '{path}'", "due: a config.toml, such as the one in a run folder"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"'{path}' cannot be read as TOML", f"reason: {error}") from error

@@ -32,7 +32,8 @@ def write_atomic(path: Path, data: bytes) -> None:
     """Write the whole file under a temporary name, fsync it, and rename it into place.
 
     Raises:
-        RunError: when it cannot be written (disk full, no rights, size limit); what was there before is still there.
+        RunError: when it cannot be written (disk full, no rights, size limit); what was there
+            before is still there.
     """
     handle, name = -1, ""
     try:
@@ -46,8 +47,14 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as error:
         if name:
             Path(name).unlink(missing_ok=True)
-        kept = "the file that was there before is unchanged" if path.exists() else "nothing was written"
-        raise RunError(f"'{path}' could not be written", f"reason: {error.strerror or error}", kept) from error
+        kept = (
+            "the file that was there before is unchanged"
+            if path.exists()
+            else "nothing was written"
+        )
+        raise RunError(
+            f"'{path}' could not be written", f"reason: {error.strerror or error}", kept
+        ) from error
 
 
 def append(path: Path, text: str) -> None:
@@ -60,7 +67,9 @@ def append(path: Path, text: str) -> None:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise RunError(f"'{path}' could not be written", f"reason: {error.strerror or error}") from error
+        raise RunError(
+            f"'{path}' could not be written", f"reason: {error.strerror or error}"
+        ) from error
 
 
 def truncate(path: Path, length: int) -> int:
@@ -86,7 +95,9 @@ def lock(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise RunError(f"another process is writing to the run '{folder}'", "wait for it, or stop it first") from None
+            raise RunError(
+                f"another process is writing to the run '{folder}'", "wait for it, or stop it first"
+            ) from None
         yield
     finally:
         os.close(handle)

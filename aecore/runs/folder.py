@@ -25,21 +25,32 @@ class RunFolder:
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that a run writes."""
-        return (self.config, self.metrics, self.weights, self.tokenizer, self.checkpoint, self.summary, self.curves)
+        return (
+            self.config,
+            self.metrics,
+            self.weights,
+            self.tokenizer,
+            self.checkpoint,
+            self.summary,
+            self.curves,
+        )
 
     @classmethod
     def create(cls, path: Path, overwrite: bool) -> RunFolder:
         """An empty folder for a new run.
 
         Raises:
-            RunError: when a run is there already and ``overwrite`` is false, or something that is no run is.
+            RunError: when a run is there already and ``overwrite`` is false, or something that is
+                no run is.
         """
         folder = cls(path)
         folder.check_free(overwrite)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise RunError(f"the folder '{path}' cannot be made", f"reason: {error.strerror or error}") from error
+            raise RunError(
+                f"the folder '{path}' cannot be made", f"reason: {error.strerror or error}"
+            ) from error
         return folder
 
     def check_free(self, overwrite: bool) -> None:
@@ -53,7 +64,9 @@ class RunFolder:
         if found and not self.config.is_file():
             shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
             raise RunError(
-                f"'{self.path}' holds files but no run, and is left alone", f"found: {shown}", "choose another --out"
+                f"'{self.path}' holds files but no run, and is left alone",
+                f"found: {shown}",
+                "choose another --out",
             )
         if found and not overwrite:
             raise RunError(
@@ -109,7 +122,9 @@ def _runs_near(path: Path) -> list[str]:
     for parent in (path if path.is_dir() else path.parent, Path("runs")):
         if parent.is_dir():
             runs = [entry for entry in parent.iterdir() if (entry / "config.toml").is_file()]
-            newest = sorted(runs, key=lambda run: (run / "config.toml").stat().st_mtime, reverse=True)
+            newest = sorted(
+                runs, key=lambda run: (run / "config.toml").stat().st_mtime, reverse=True
+            )
             if newest:
                 return [f"runs here: {', '.join(str(run) for run in newest[:3])}"]
     return ["to make one: aecore train"]

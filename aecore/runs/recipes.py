@@ -1,7 +1,7 @@
 """Recipes: how the autoencoder is initialised and trained, as defaults of ``[model]`` and ``[train]``.
 
-``published`` is what He et al. (ICLR 2019) and Li et al. (EMNLP 2019) ran. ``fast`` is what was found to reach the same
-likelihood in a fraction of the time; results/recipe has the trials.
+``published`` is what He et al. (ICLR 2019) and Li et al. (EMNLP 2019) ran. ``fast`` is what was
+found to reach the same likelihood in a fraction of the time; results/recipe has the trials.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ MODEL: dict[str, Table] = {
 #: products as they are on every machine.
 TOY_TRAIN: Table = {"epochs": 16, "precision": "fp32"}
 TOY_MODEL: Table = {"dropout_in": 0.0, "dropout_out": 0.0}
-#: Epochs up to which each rate of dropout is the best of those tried on the Penn Treebank; beyond, the last.
+#: Epochs up to which each rate of dropout is the best of those tried on the Penn Treebank; beyond,
+#: the last.
 DROPOUT = ((4, 0.1), (8, 0.2), (None, 0.3))
 
 

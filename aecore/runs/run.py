@@ -34,21 +34,27 @@ from aecore.streams import Streams
 class Run:
     """A trained run: its folder, configuration, vocabulary and model.
 
-    Every draw is keyed by a seed, so that the same call gives the same result, and torch's own generators stay as they are.
+    Every draw is keyed by a seed, so that the same call gives the same result, and torch's own
+    generators stay as they are.
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, vocabulary: Vocabulary, model: Model) -> None:
+    def __init__(
+        self, folder: RunFolder, config: RunConfig, vocabulary: Vocabulary, model: Model
+    ) -> None:
         self.folder = folder
         self.config = config
         self.vocabulary = vocabulary
         self.model = model.eval()
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "auto", catalogue: Catalogue | None = None) -> Run:
+    def load(
+        cls, path: str | Path, device: str = "auto", catalogue: Catalogue | None = None
+    ) -> Run:
         """Load the selected weights of a run.
 
         Raises:
-            RunError: when there is no run, it has no weights yet, a file is damaged, or a plugin of it is missing.
+            RunError: when there is no run, it has no weights yet, a file is damaged, or a plugin of
+                it is missing.
         """
         folder = RunFolder.open(Path(path))
         config = folder.read_config()
@@ -113,7 +119,9 @@ class Run:
                 codes[indices] = self.model.code(split.batch(indices).to(self.model.device)).cpu()
         return codes
 
-    def decode(self, z: Tensor, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]) -> list[str]:
+    def decode(
+        self, z: Tensor, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]
+    ) -> list[str]:
         """The sentence of each latent in z (N, D): the likeliest words, unless the keywords say otherwise.
 
         Args:
@@ -122,7 +130,8 @@ class Run:
 
         Raises:
             ConfigError: for keywords out of range, or of which one would have no effect.
-            DataError: for latents of another shape, that are not finite, or that lie outside of the latent space.
+            DataError: for latents of another shape, that are not finite, or that lie outside of the
+                latent space.
             CompositionError: for a composition without a posterior.
         """
         self._require_codes()
@@ -131,17 +140,23 @@ class Run:
     def _decode(self, z: Tensor, strategy: Strategy, seed: int) -> list[str]:
         latent = self.model.sizes.latent
         if z.ndim != 2 or z.shape[1] != latent:
-            raise DataError(f"the codes have the shape {tuple(z.shape)}", f"due: (N, {latent}), the latent size of the run")
+            raise DataError(
+                f"the codes have the shape {tuple(z.shape)}",
+                f"due: (N, {latent}), the latent size of the run",
+            )
         if not bool(z.isfinite().all()):
             raise DataError("the codes are not all finite")
         z = on_space(self.model.space, z)
         with Streams(seed, self.model.device)("sample", "decode"):
             return decode(self.model, self.vocabulary, z.to(self.model.device), strategy)
 
-    def sample(self, n: int = 10, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]) -> list[str]:
+    def sample(
+        self, n: int = 10, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]
+    ) -> list[str]:
         """n sentences from latents drawn from the prior; keywords as for `decode`.
 
-        A language model has one likeliest sentence: unless told how to choose, it draws words at temperature 1.
+        A language model has one likeliest sentence: unless told how to choose, it draws words at
+            temperature 1.
 
         Example: ``run.sample(10, temperature=0.8, top_p=0.9, seed=1)``
         """
@@ -153,7 +168,11 @@ class Run:
         return self._decode(z, strategy, seed)
 
     def reconstruct(
-        self, sentences: Sequence[str], temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]
+        self,
+        sentences: Sequence[str],
+        temperature: float | None = None,
+        seed: int = 0,
+        **choice: Unpack[Choice],
     ) -> list[str]:
         """What the decoder makes of the code of each sentence; keywords as for `decode`."""
         return self.decode(self.encode(sentences), temperature, seed, **choice)
@@ -169,7 +188,8 @@ class Run:
     ) -> list[str]:
         """The sentences at ``steps`` equally spaced points from the code of one sentence to that of another, both included.
 
-        The way is the geodesic of the latent space that the composition declares; keywords as for `decode`.
+        The way is the geodesic of the latent space that the composition declares; keywords as for
+        `decode`.
         """
         a, b = self.encode([start, end])
         return self.decode(interpolate(self.model.space, a, b, steps), temperature, seed, **choice)
@@ -191,20 +211,29 @@ class Run:
     def texts(self, split: str = "test", limit: int | None = None) -> dict[str, list[str]]:
         """What a judge of fluency reads of this run, by the names of `aecore.evaluation.judge.TEXTS`: N sentences each.
 
-        N is the number of sentences of the split, or of its first ``limit``, at most `JUDGED`. Samples are draws of the
-        model: latents from the prior, and words at temperature 1. Reconstructions are the likeliest words, and none where the
-        run has no codes.
+        N is the number of sentences of the split, or of its first ``limit``, at most `JUDGED`.
+        Samples are draws of the model: latents from the prior, and words at temperature 1.
+        Reconstructions are the likeliest words, and none where the run has no codes.
         """
         original = self.split(split).head(min(limit or JUDGED, JUDGED))
         longest = self.config.data.max_length
-        sentences = [self.vocabulary.decode(original.flat[a:b]) for a, b in pairwise(original.offsets.tolist())]
+        sentences = [
+            self.vocabulary.decode(original.flat[a:b])
+            for a, b in pairwise(original.offsets.tolist())
+        ]
         found = {
             "samples": self.sample(len(sentences), 1.0, self.config.train.seed, max_length=longest),
             "sentences": sentences,
         }
-        return found | ({"reconstructions": self.reconstruct(sentences, max_length=longest)} if self.has_codes else {})
+        return found | (
+            {"reconstructions": self.reconstruct(sentences, max_length=longest)}
+            if self.has_codes
+            else {}
+        )
 
-    def judge(self, judge: Run, split: str = "test", limit: int | None = None, tick: Tick | None = None) -> dict[str, Any]:
+    def judge(
+        self, judge: Run, split: str = "test", limit: int | None = None, tick: Tick | None = None
+    ) -> dict[str, Any]:
         """The figures of ``aecore evaluate --judge``: what a language model, another run, gives to the `texts` of this one.
 
         Raises:
@@ -215,23 +244,40 @@ class Run:
         rows: dict[str, Any] = dict.fromkeys(FIGURES)
         for text, sentences in texts.items():
             rows |= judged(judge.model, judge.vocabulary, sentences, size, tick).row(text)
-        label = f"exact, by the language model '{judge.path}'; {len(texts['sentences']):,} sentences"
+        label = (
+            f"exact, by the language model '{judge.path}'; {len(texts['sentences']):,} sentences"
+        )
         estimated = [name for name in rows if not name.startswith("judge_unknown")]
-        return {**rows, "estimators": {name: None if rows[name] is None else label for name in estimated}}
+        return {
+            **rows,
+            "estimators": {name: None if rows[name] is None else label for name in estimated},
+        }
 
     def evaluate(
-        self, split: str = "test", limit: int | None = None, iw_samples: int | None = None, tick: Tick | None = None
+        self,
+        split: str = "test",
+        limit: int | None = None,
+        iw_samples: int | None = None,
+        tick: Tick | None = None,
     ) -> dict[str, Any]:
         """The figures of ``aecore evaluate --json`` for a split, or for its first ``limit`` sentences.
 
         Args:
-            iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given; 0 leaves it out.
+            iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given; 0
+                leaves it out.
         """
         settings = self.config.evaluate
         streams = Streams(self.config.train.seed, self.model.device)
         samples = settings.iw_samples if iw_samples is None else iw_samples
         found = evaluate_split(
-            self.model, self.split(split), streams, settings.batch_size, limit, tick, mi=True, iw_samples=samples
+            self.model,
+            self.split(split),
+            streams,
+            settings.batch_size,
+            limit,
+            tick,
+            mi=True,
+            iw_samples=samples,
         )
         return found.report()
 

@@ -15,7 +15,8 @@ from aecore.scaffold.exemplars import chosen_for
 from aecore.scaffold.naming import ScaffoldError, checked
 from aecore.scaffold.render import Draft
 
-#: What a first plugin does unless hooks are named: one tensor in, one tensor out, and the effect is seen in every epoch.
+#: What a first plugin does unless hooks are named: one tensor in, one tensor out, and the effect is
+#: seen in every epoch.
 DEFAULT_HOOKS = ("kl_penalty",)
 
 
@@ -37,14 +38,17 @@ class Created:
     added: Mapping[str, str]
 
 
-def create(name: str, hooks: Iterable[str] = (), out: str | Path = ".", catalogue: Catalogue | None = None) -> Created:
+def create(
+    name: str, hooks: Iterable[str] = (), out: str | Path = ".", catalogue: Catalogue | None = None
+) -> Created:
     """Write the distribution of a new plugin into ``out/aecore-<name>``.
 
     Args:
         hooks: what the plugin implements; `DEFAULT_HOOKS` where nothing is named.
 
     Raises:
-        ScaffoldError: for a name that is malformed, reserved or taken, an unknown hook, or a folder that exists.
+        ScaffoldError: for a name that is malformed, reserved or taken, an unknown hook, or a folder
+            that exists.
         OSError: where nothing can be written.
     """
     names = checked(name, catalogue or Catalogue.discover())
@@ -53,7 +57,9 @@ def create(name: str, hooks: Iterable[str] = (), out: str | Path = ".", catalogu
     files = draft.files()
     folder = Path(out) / names.distribution
     write(folder, files)
-    added = {hook: part.because for part in draft.parts for hook in part.hooks if hook not in wanted}
+    added = {
+        hook: part.because for part in draft.parts for hook in part.hooks if hook not in wanted
+    }
     return Created(names.name, folder, tuple(files), draft.hooks, added)
 
 
@@ -66,7 +72,9 @@ def check_hooks(hooks: Iterable[str]) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(normalise(hook) for hook in hooks))
     for hook in found:
         if hook not in HOOKS:
-            raise ScaffoldError(f"no hook is called '{hook}'.{closest(hook, HOOKS)}", f"hooks: {', '.join(HOOKS)}")
+            raise ScaffoldError(
+                f"no hook is called '{hook}'.{closest(hook, HOOKS)}", f"hooks: {', '.join(HOOKS)}"
+            )
     return found
 
 
@@ -81,7 +89,8 @@ def write(folder: Path, files: Mapping[str, str]) -> None:
         folder.mkdir(parents=True)
     except FileExistsError:
         raise ScaffoldError(
-            f"'{folder}' exists already, so nothing was written", "try: another name, or --out with another folder"
+            f"'{folder}' exists already, so nothing was written",
+            "try: another name, or --out with another folder",
         ) from None
     try:
         for path, text in files.items():

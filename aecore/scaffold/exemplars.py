@@ -38,7 +38,8 @@ class Exemplar:
     Attributes:
         summary, formula: the first lines of the module's and of the class's docstring.
         because: why hooks that were not asked for come with it.
-        settings, build, methods, tests: statements, one text each, of Config, of the constructor, of the class, of the tests.
+        settings, build, methods, tests: statements, one text each, of Config, of the constructor,
+            of the class, of the tests.
     """
 
     hooks: tuple[str, ...]
@@ -92,9 +93,13 @@ def _read(file: Path) -> Exemplar:
         requires=constants.get("REQUIRES", {}),
         imports=tuple(_imports(module.body)),
         base=ast.unparse(classes[0].bases[0]),
-        settings=tuple(_text(source, node) for node in classes[0].body if isinstance(node, ast.AnnAssign)),
+        settings=tuple(
+            _text(source, node) for node in classes[0].body if isinstance(node, ast.AnnAssign)
+        ),
         roles=_constants(method.body).get("roles", {}),
-        build=tuple(text for node in functions if node.name == "__init__" for text in _build(source, node)),
+        build=tuple(
+            text for node in functions if node.name == "__init__" for text in _build(source, node)
+        ),
         methods=tuple(_text(source, node) for node in functions if node.name != "__init__"),
         tests=tuple(_text(source, node) for node in module.body if _is_test(node)),
     )
@@ -134,4 +139,6 @@ def _imports(body: list[ast.stmt]) -> Iterable[Import]:
         if isinstance(node, ast.Import):
             yield from (Import(alias.name, "", alias.asname or "") for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module != "__future__":
-            yield from (Import(node.module or "", alias.name, alias.asname or "") for alias in node.names)
+            yield from (
+                Import(node.module or "", alias.name, alias.asname or "") for alias in node.names
+            )

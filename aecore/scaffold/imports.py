@@ -15,7 +15,9 @@ def import_block(offered: Iterable[Import], code: str, own: Import | None = None
     """The imports that ``code`` needs, and ``own`` as a section of its own behind the others."""
     names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     used = {found for found in offered if found.bound in names}
-    standard = {found for found in used if found.module.partition(".")[0] in sys.stdlib_module_names}
+    standard = {
+        found for found in used if found.module.partition(".")[0] in sys.stdlib_module_names
+    }
     sections = [standard, used - standard, {own} if own else set()]
     texts = ["\n".join(_statements(section)) for section in sections if section]
     return "\n\n".join(["from __future__ import annotations", *texts])
@@ -30,7 +32,9 @@ def _statements(section: set[Import]) -> Iterator[str]:
         together = sorted((entry.name for entry in found if not entry.alias), key=_rank)
         if together:
             yield _folded(module, together)
-        yield from (f"from {module} import {entry.name} as {entry.alias}" for entry in found if entry.alias)
+        yield from (
+            f"from {module} import {entry.name} as {entry.alias}" for entry in found if entry.alias
+        )
 
 
 def _rank(name: str) -> tuple[int, str]:

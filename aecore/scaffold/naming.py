@@ -49,7 +49,8 @@ def checked(name: str, catalogue: Catalogue) -> Names:
     """The names of a plugin that does not exist yet.
 
     Raises:
-        ScaffoldError: for a name that is no name, that aecore or an installed plugin has, or that a registry lists.
+        ScaffoldError: for a name that is no name, that aecore or an installed plugin has, or that a
+            registry lists.
         ManifestError: for a registry that cannot be read, since what it lists is not known then.
     """
     name = normalise(name)
@@ -75,7 +76,10 @@ def checked(name: str, catalogue: Catalogue) -> Names:
 def _check_form(name: str) -> None:
     due = f"due: [a-z][a-z0-9_]*, at most {LONGEST} characters, not ending in _"
     if name in RESERVED or name in TAKEN:
-        raise ScaffoldError(f"'{name}' is a word of aecore, so no plugin can have the name", f"reserved: {_reserved()}")
+        raise ScaffoldError(
+            f"'{name}' is a word of aecore, so no plugin can have the name",
+            f"reserved: {_reserved()}",
+        )
     if len(name) > LONGEST or name.endswith("_"):
         raise ScaffoldError(f"'{name}' is no name for a plugin", due)
     try:

@@ -78,7 +78,9 @@ def _settings(parts: Sequence[Exemplar]) -> list[str]:
 
 def _indented(lines: Sequence[str], depth: int) -> str:
     margin = "    " * depth
-    return "\n".join(f"{margin}{line}" if line else "" for text in lines for line in text.split("\n"))
+    return "\n".join(
+        f"{margin}{line}" if line else "" for text in lines for line in text.split("\n")
+    )
 
 
 def module(draft: Draft) -> str:
@@ -125,7 +127,9 @@ def _constructor(parts: Sequence[Exemplar]) -> list[str]:
 
 def tests(draft: Draft) -> str:
     """``tests/test_NAME.py``."""
-    code = "\n\n\n".join([texts.CONFORMANCE, *(test for part in draft.parts for test in part.tests)])
+    code = "\n\n\n".join(
+        [texts.CONFORMANCE, *(test for part in draft.parts for test in part.tests)]
+    )
     return _assembled(draft, texts.TESTS, code, Import(draft.names.package, draft.names.cls))
 
 
@@ -143,7 +147,11 @@ def manifest(draft: Draft) -> str:
     """``plugin.toml``: what the parts give together, and what they need of others."""
     provides = _joined([part.provides for part in draft.parts])
     requires = _joined([part.requires for part in draft.parts])
-    needed = {word: least for word, least in requires.items() if not _meets(word, provides.get(word), least)}
+    needed = {
+        word: least
+        for word, least in requires.items()
+        if not _meets(word, provides.get(word), least)
+    }
     values = {
         "name": draft.names.name,
         "summary": _toml(draft.summary),
@@ -164,23 +172,37 @@ def _joined(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
             if isinstance(level, list):
                 joined[word] = sorted({*known, *level})
             else:
-                joined[word] = max(known, level, key=lambda found: LEVELS[word].index(found) if word in LEVELS else 0)
+                joined[word] = max(
+                    known,
+                    level,
+                    key=lambda found: LEVELS[word].index(found) if word in LEVELS else 0,
+                )
     return joined
 
 
 def _meets(word: str, given: Any, least: Any) -> bool:
-    one, other = (frozenset(level) if isinstance(level, list) else level for level in (given, least))
+    one, other = (
+        frozenset(level) if isinstance(level, list) else level for level in (given, least)
+    )
     return reaches(word, one, other)
 
 
 def _table(head: str, values: dict[str, Any]) -> str:
-    return f"\n[{head}]\n" + "".join(f"{word} = {_toml(value)}\n" for word, value in values.items()) if values else ""
+    return (
+        f"\n[{head}]\n" + "".join(f"{word} = {_toml(value)}\n" for word, value in values.items())
+        if values
+        else ""
+    )
 
 
 def _hooks(hooks: Sequence[str]) -> str:
     line = _toml(list(hooks))
-    return line if len(line) <= 80 else "[\n" + "".join(f"  {_toml(hook)},\n" for hook in hooks) + "]"
+    return (
+        line if len(line) <= 80 else "[\n" + "".join(f"  {_toml(hook)},\n" for hook in hooks) + "]"
+    )
 
 
 def _toml(value: Any) -> str:
-    return f'"{value}"' if isinstance(value, str) else f"[{', '.join(_toml(item) for item in value)}]"
+    return (
+        f'"{value}"' if isinstance(value, str) else f"[{', '.join(_toml(item) for item in value)}]"
+    )

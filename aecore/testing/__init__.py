@@ -6,11 +6,13 @@ A plugin's test is three lines, each promise a test of its own:
     def test_conformance(subject, check):
         check(subject)
 
-Without pytest, `run_checks` gives the results as records, and a single check is called on a subject:
-``check_shapes(Subject.installed("controlvae"))``. A check that a method cannot pass is excepted in its plugin.toml, with the
-reason: ``[name.exceptions] check_shapes = "..."``. Which checks apply follows from the manifest: hooks, roles and levels.
+Without pytest, `run_checks` gives the results as records, and a single check is called on a
+subject: ``check_shapes(Subject.installed("controlvae"))``. A check that a method cannot pass is
+excepted in its plugin.toml, with the reason: ``[name.exceptions] check_shapes = "..."``. Which
+checks apply follows from the manifest: hooks, roles and levels.
 
-What is not verified: that the method is the paper's, that it trains well, anything on a GPU or in several processes.
+What is not verified: that the method is the paper's, that it trains well, anything on a GPU or in
+    several processes.
 """
 
 from aecore.testing.declarations import (

@@ -66,20 +66,34 @@ class SphereArea:
     def cells(self, draws: Tensor, least: float) -> tuple[Tensor, Tensor]:
         """Equal arcs of the circle."""
         angles = (torch.arange(ARCS) + 0.5) * (2 * math.pi / ARCS)
-        points = torch.stack([angles.cos(), angles.sin()], -1).unsqueeze(1).expand(-1, draws.shape[1], -1)
+        points = (
+            torch.stack([angles.cos(), angles.sin()], -1)
+            .unsqueeze(1)
+            .expand(-1, draws.shape[1], -1)
+        )
         return points, torch.full(points.shape[:2], math.log(2 * math.pi / ARCS))
 
     def around(self, draws: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """Half of them uniform, half x / |x| for x ~ N(0, 1.5 E[z z^T]): the angular central Gaussian, on both sides of 0."""
         _, sentences, dimensions = draws.shape
-        spread = 1.5 * torch.einsum("nbi,nbj->bij", draws, draws) / len(draws) + 1e-4 * torch.eye(dimensions)
+        spread = 1.5 * torch.einsum("nbi,nbj->bij", draws, draws) / len(draws) + 1e-4 * torch.eye(
+            dimensions
+        )
         factor = torch.linalg.cholesky(spread)  # (B, D, D)
         noise = torch.randn(n, sentences, dimensions)
         near = torch.einsum("bij,nbj->nbi", factor, noise[: n // 2])
         points = torch.nn.functional.normalize(torch.cat([near, noise[n // 2 :]]), dim=-1)
-        whitened = torch.linalg.solve_triangular(factor, points.permute(1, 2, 0), upper=False).square().sum(1).t()  # (n, B)
+        # (n, B)
+        whitened = (
+            torch.linalg.solve_triangular(factor, points.permute(1, 2, 0), upper=False)
+            .square()
+            .sum(1)
+            .t()
+        )
         angular = -0.5 * torch.logdet(spread) - 0.5 * dimensions * whitened.log()
-        return points, torch.logaddexp(angular, torch.zeros_like(angular)) - math.log(2) - log_area(dimensions)
+        return points, torch.logaddexp(angular, torch.zeros_like(angular)) - math.log(2) - log_area(
+            dimensions
+        )
 
     def within(self, draws: Tensor) -> Callable[[Tensor], Tensor]:
         """Uniform on the cap round the mean direction that holds half of the draws."""
@@ -96,6 +110,7 @@ def log_area(dimensions: int) -> float:
 
 def _log_cap(height: Tensor, dimensions: int) -> Tensor:
     """(B,): log of the area of {z : <z, m> >= height}: area(S^{D-2}) times the integral of sin^(D-2) from 0 to the angle."""
-    angles = torch.acos(height) * torch.linspace(0, 1, STEPS, dtype=torch.float64).unsqueeze(1)  # (STEPS, B)
+    # (STEPS, B)
+    angles = torch.acos(height) * torch.linspace(0, 1, STEPS, dtype=torch.float64).unsqueeze(1)
     integral = torch.trapezoid(angles.sin() ** (dimensions - 2), angles, dim=0)
     return log_area(dimensions - 1) + integral.log()

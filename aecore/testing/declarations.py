@@ -24,14 +24,25 @@ def check_manifest_matches_class(case: Case) -> None:
     subject = case.subject
     check_class(subject.cls, subject.name, subject.source, subject.declared)
     refined = subject.manifest
-    case.require(refined.hooks == subject.declared.hooks, "manifest(config) changes the hooks, which the class decides")
+    case.require(
+        refined.hooks == subject.declared.hooks,
+        "manifest(config) changes the hooks, which the class decides",
+    )
     wrong = refined.contradictions()
     case.require(not wrong, "manifest(config) contradicts itself", *wrong)
-    default = subject.cls.manifest(subject.declared, Subject(subject.name, subject.cls, subject.declared).config())
+    default = subject.cls.manifest(
+        subject.declared, Subject(subject.name, subject.cls, subject.declared).config()
+    )
     for field in type(default).model_fields:
         one, other = getattr(subject.declared, field), getattr(default, field)
-        lines = (f"plugin.toml:       {one}", f"default settings:  {other}", "due: plugin.toml describes the default settings")
-        case.require(one == other, f"manifest(config) gives another '{field}' at default settings", *lines)
+        lines = (
+            f"plugin.toml:       {one}",
+            f"default settings:  {other}",
+            "due: plugin.toml describes the default settings",
+        )
+        case.require(
+            one == other, f"manifest(config) gives another '{field}' at default settings", *lines
+        )
 
 
 @promise()
@@ -50,8 +61,13 @@ def check_exceptions_are_known(case: Case) -> None:
     """Every exception of plugin.toml names a check of the kit."""
     known = [name for name in CHECKS if name != case.check]
     for name in case.subject.declared.exceptions:
-        case.require(name in known, f"no check that can be excepted is called '{name}'.{closest(name, known)}")
-    case.require(bool(known), "the kit has no checks", "likely: aecore.testing was not imported as a whole")
+        case.require(
+            name in known,
+            f"no check that can be excepted is called '{name}'.{closest(name, known)}",
+        )
+    case.require(
+        bool(known), "the kit has no checks", "likely: aecore.testing was not imported as a whole"
+    )
 
 
 @promise()
@@ -66,7 +82,12 @@ def check_settings_round_trip(case: Case) -> None:
         except ValidationError:
             continue
         if getattr(unset, name) is None and field.default is not None:
-            _require_equal(case, unset, f"{name} = None", "TOML has no None: what is unset gets the default back")
+            _require_equal(
+                case,
+                unset,
+                f"{name} = None",
+                "TOML has no None: what is unset gets the default back",
+            )
 
 
 def _require_equal(case: Case, settings: PluginConfig, what: str, *likely: str) -> None:
@@ -75,7 +96,10 @@ def _require_equal(case: Case, settings: PluginConfig, what: str, *likely: str) 
         found: object = validate_settings(type(settings), tomllib.loads(text), case.subject.name)
     except ConfigError as error:
         found = f"an error: {error}"
-    lines = (f"written: {settings!r}", f"read:    {found}" if isinstance(found, str) else f"read:    {found!r}")
+    lines = (
+        f"written: {settings!r}",
+        f"read:    {found}" if isinstance(found, str) else f"read:    {found!r}",
+    )
     case.require(found == settings, f"config.toml loses {what}", *lines, *likely)
 
 
@@ -85,14 +109,24 @@ def check_unknown_settings_are_refused(case: Case) -> None:
     given = case.subject.config()
     for path, schema in _schemas(given, case.subject.name):
         frozen, extra = schema.model_config.get("frozen"), schema.model_config.get("extra")
-        due = "due: derive the settings from PluginConfig, which forbids unknown names and is frozen"
-        case.require(extra == "forbid", f"the settings '{path}' accept unknown names", f"extra: {extra}", due)
-        case.require(bool(frozen), f"the settings '{path}' can be changed", f"frozen: {frozen}", due)
+        due = (
+            "due: derive the settings from PluginConfig, which forbids unknown names and is frozen"
+        )
+        case.require(
+            extra == "forbid", f"the settings '{path}' accept unknown names", f"extra: {extra}", due
+        )
+        case.require(
+            bool(frozen), f"the settings '{path}' can be changed", f"frozen: {frozen}", due
+        )
     try:
         found = type(given).model_validate({**given.model_dump(), UNKNOWN: 1})
     except ValidationError:
         return
-    case.fail(f"the unknown setting '{UNKNOWN}' is accepted", f"came: {found!r}", "likely: a validator that drops names")
+    case.fail(
+        f"the unknown setting '{UNKNOWN}' is accepted",
+        f"came: {found!r}",
+        "likely: a validator that drops names",
+    )
 
 
 def _schemas(settings: BaseModel, path: str) -> list[tuple[str, type[BaseModel]]]:
@@ -110,10 +144,21 @@ def check_settings_never_change(case: Case) -> None:
     name = case.subject.name
     given = case.subject.config().model_dump()
     _require_unchanged(case, given, build(case.subject).plugin(name).config, "the constructor")
-    _require_unchanged(case, given, whole_run(case.subject).trainer.model.plugin(name).config, "training")
+    _require_unchanged(
+        case, given, whole_run(case.subject).trainer.model.plugin(name).config, "training"
+    )
 
 
 def _require_unchanged(case: Case, given: dict[str, Any], config: PluginConfig, who: str) -> None:
     found = config.model_dump()
-    apart = [f"{key}: {given.get(key)!r} before, {value!r} after" for key, value in found.items() if given.get(key) != value]
-    case.require(not apart, f"{who} changes the settings", *apart, "due: state is kept in buffers; self.config is only read")
+    apart = [
+        f"{key}: {given.get(key)!r} before, {value!r} after"
+        for key, value in found.items()
+        if given.get(key) != value
+    ]
+    case.require(
+        not apart,
+        f"{who} changes the settings",
+        *apart,
+        "due: state is kept in buffers; self.config is only read",
+    )

@@ -17,11 +17,13 @@ from aecore.testing.registry import Case, at_least, estimated, implements, promi
 from aecore.testing.subject import Subject
 
 DRAWS = 20_000
-#: Standard errors that a Monte Carlo figure may be off, and the largest standard error of a mass that still tells something.
+#: Standard errors that a Monte Carlo figure may be off, and the largest standard error of a mass
+#: that still tells something.
 ERRORS, NOISE = 4.0, 0.1
 POSTERIOR = (implements("posterior_sample"), at_least("posterior", "density"))
 PRIOR = (implements("prior_logprob"), at_least("prior", "density"))
-#: Grid cells round 0 reach this far for a prior, so that a sampler which is too narrow does not hide mass.
+#: Grid cells round 0 reach this far for a prior, so that a sampler which is too narrow does not
+#: hide mass.
 PRIOR_REACH = 8.0
 
 
@@ -58,14 +60,23 @@ def _posterior(subject: Subject, latent: int) -> Density:
         sample = model.posterior_sample(model.features(batch), DRAWS, batch)
     assert sample.log_prob is not None
     log_prob = None if sample.distribution is None else sample.distribution.log_prob
-    return Density("posterior_sample", model.space, sample.z.transpose(0, 1), sample.log_prob.t(), log_prob)
+    return Density(
+        "posterior_sample", model.space, sample.z.transpose(0, 1), sample.log_prob.t(), log_prob
+    )
 
 
 def _prior(subject: Subject, latent: int) -> Density:
     model = build(subject, latent=latent)
     with evaluating(model):
         draws = model.prior_sample(DRAWS).unsqueeze(1)
-        return Density("prior_logprob", model.space, draws, model.prior_logprob(draws), model.prior_logprob, PRIOR_REACH)
+        return Density(
+            "prior_logprob",
+            model.space,
+            draws,
+            model.prior_logprob(draws),
+            model.prior_logprob,
+            PRIOR_REACH,
+        )
 
 
 @promise(*POSTERIOR)
@@ -113,7 +124,10 @@ def _require_integral(case: Case, density: Density) -> None:
     for number, value in enumerate(mass.tolist()):
         line = f"integral over {len(points)} cells: {value:.4f}"
         case.require(
-            abs(value - 1) < 5e-3, f"the density of {density.owner} does not integrate to 1 at D = 2", line, *_for(number, mass)
+            abs(value - 1) < 5e-3,
+            f"the density of {density.owner} does not integrate to 1 at D = 2",
+            line,
+            *_for(number, mass),
         )
     return None
 
@@ -124,7 +138,12 @@ def _require_mass(case: Case, density: Density) -> None:
         return _require_inverse_mass(case, density, 8)
     points, log_proposal = density.measure.around(density.draws, DRAWS)
     weights = (density.log_prob(points).double() - log_proposal).exp()
-    return _require_one(case, weights, f"the density of {density.owner} has not mass 1 at D = 8", "mass by importance sampling")
+    return _require_one(
+        case,
+        weights,
+        f"the density of {density.owner} has not mass 1 at D = 8",
+        "mass by importance sampling",
+    )
 
 
 @torch.no_grad()
@@ -141,7 +160,9 @@ def _require_one(case: Case, weights: Tensor, what: str, figure: str) -> None:
     means, errors = weights.mean(0), weights.std(0) / len(weights) ** 0.5
     for number, (mean, error) in enumerate(zip(means.tolist(), errors.tolist(), strict=True)):
         line = f"{figure}, {len(weights)} draws: {mean:.4f}, standard error {error:.4f}"
-        case.require(error < NOISE * max(mean, 1), f"{what}: too noisy to tell", line, *_for(number, means))
+        case.require(
+            error < NOISE * max(mean, 1), f"{what}: too noisy to tell", line, *_for(number, means)
+        )
         case.require(abs(mean - 1) <= ERRORS * error + 1e-4, what, line, *_for(number, means))
 
 
@@ -165,7 +186,9 @@ def _require_agreement(case: Case, density: Density) -> None:
             mean, exact, error = (float(t[row, number]) for t in (found.mean(0), due, errors))
             line = f"mean of {name}: {mean:.4f} over {len(found)} draws, {exact:.4f} by the density, standard error {error:.4f}"
             what = f"the draws of {density.owner.replace('logprob', 'sample')} do not follow its density"
-            case.require(abs(mean - exact) <= (ERRORS + 1) * error + 1e-4, what, line, *_for(row, due))
+            case.require(
+                abs(mean - exact) <= (ERRORS + 1) * error + 1e-4, what, line, *_for(row, due)
+            )
 
 
 def _moments(z: Tensor) -> Tensor:
@@ -189,12 +212,22 @@ def check_kl_agrees_with_monte_carlo(case: Case) -> None:
         assert sample.log_prob is not None
         log_ratio = (sample.log_prob - model.prior_logprob(sample.z)).double()  # (B, draws)
         analytic = model.level["kl_estimator"] == "analytic"
-        charged = step_on(model, batch, model.samples if analytic else DRAWS).kl.sum(1).double()  # (B,)
+        # (B,)
+        charged = step_on(model, batch, model.samples if analytic else DRAWS).kl.sum(1).double()
     due, error = log_ratio.mean(1), log_ratio.std(1) / DRAWS**0.5
     if model.level["kl"] == "batch":
-        charged, due, error = charged.mean()[None], due.mean()[None], error.square().sum().sqrt()[None] / len(error)
+        charged, due, error = (
+            charged.mean()[None],
+            due.mean()[None],
+            error.square().sum().sqrt()[None] / len(error),
+        )
     slack = ERRORS * error * (1 if analytic else 2**0.5) + 1e-3
-    for number, (kl, truth, se) in enumerate(zip(charged.tolist(), due.tolist(), error.tolist(), strict=True)):
-        lines = (f"kl_term: {kl:.4f} nats", f"E[log q - log p]: {truth:.4f} nats over {DRAWS} draws, standard error {se:.4f}")
+    for number, (kl, truth, se) in enumerate(
+        zip(charged.tolist(), due.tolist(), error.tolist(), strict=True)
+    ):
+        lines = (
+            f"kl_term: {kl:.4f} nats",
+            f"E[log q - log p]: {truth:.4f} nats over {DRAWS} draws, standard error {se:.4f}",
+        )
         what = "kl_term is not the divergence of the posterior from the prior"
         case.require(abs(kl - truth) <= float(slack[number]), what, *lines, *_for(number, due))

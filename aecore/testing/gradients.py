@@ -13,7 +13,18 @@ from aecore.errors import CompositionError
 from aecore.hookspec import hookimpl
 from aecore.model import Model
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
-from aecore.testing.lab import batch_of, build, changed, gradient_norm, mixed, shown, snapshot, step_on, training, whole_run
+from aecore.testing.lab import (
+    batch_of,
+    build,
+    changed,
+    gradient_norm,
+    mixed,
+    shown,
+    snapshot,
+    step_on,
+    training,
+    whole_run,
+)
 from aecore.testing.registry import Case, has_role, implements, promise
 from aecore.testing.subject import Subject
 from aecore.training.optimisers import Critics
@@ -43,7 +54,11 @@ class _LearnedPrior(Plugin):
 
 def _probe() -> Subject:
     return Subject.of_class(
-        _LearnedPrior, {"hooks": ("prior_logprob", "prior_sample"), "provides": {"prior": "density", "geometry": "euclidean"}}
+        _LearnedPrior,
+        {
+            "hooks": ("prior_logprob", "prior_sample"),
+            "provides": {"prior": "density", "geometry": "euclidean"},
+        },
     )
 
 
@@ -71,7 +86,11 @@ def check_gradient_reaches_the_encoder(case: Case) -> None:
         norms["rec"].append(gradient_norm(step.rec.mean(), model.encoder.parameters()))
     for role in ("encoder", "decoder"):
         _require_gradient(
-            case, f"the objective, the {role}", norms[role], role in declared, f"objective_gradient = {sorted(declared)}"
+            case,
+            f"the objective, the {role}",
+            norms[role],
+            role in declared,
+            f"objective_gradient = {sorted(declared)}",
         )
     if reaches("posterior", case.subject.level.get("posterior"), "point") and "encoder" in declared:
         said = "z is reparameterised; likely: sample() for rsample(), or a detach()"
@@ -82,10 +101,18 @@ def _require_gradient(case: Case, pair: str, norms: list[float], due: bool, said
     value, _, target = pair.partition(", ")
     found = f"gradient norms: {', '.join(f'{norm:.3g}' for norm in norms)}"
     if due:
-        case.require(max(norms) > ROUNDING, f"{value} has no gradient in {target}", found, f"declared: {said}")
+        case.require(
+            max(norms) > ROUNDING,
+            f"{value} has no gradient in {target}",
+            found,
+            f"declared: {said}",
+        )
     else:
         case.require(
-            max(norms) <= ROUNDING, f"{value} has a gradient in {target}, which is not declared", found, f"declared: {said}"
+            max(norms) <= ROUNDING,
+            f"{value} has a gradient in {target}, which is not declared",
+            found,
+            f"declared: {said}",
         )
 
 
@@ -95,15 +122,22 @@ def check_kl_gradient_is_as_declared(case: Case) -> None:
     declared = frozenset(case.subject.level.get("kl_gradient", frozenset()))
     said = f"kl_gradient = {sorted(declared)}"
     models = _regimes(case.subject)
-    _require_gradient(case, "kl, the encoder", _kl_norms(models, "encoder"), "encoder" in declared, said)
+    _require_gradient(
+        case, "kl, the encoder", _kl_norms(models, "encoder"), "encoder" in declared, said
+    )
     if not models[0].params("prior") and "kl_term" in case.subject.manifest.hooks:
         models = _with_probe(case.subject)
     if models and models[0].params("prior"):
-        _require_gradient(case, "kl, a learned prior", _kl_norms(models, "prior"), "prior" in declared, said)
+        _require_gradient(
+            case, "kl, a learned prior", _kl_norms(models, "prior"), "prior" in declared, said
+        )
 
 
 def _kl_norms(models: list[Model], role: str) -> list[float]:
-    return [gradient_norm(step_on(model, batch_of(7)).kl.sum(1).mean(), model.params(role)) for model in models]
+    return [
+        gradient_norm(step_on(model, batch_of(7)).kl.sum(1).mean(), model.params(role))
+        for model in models
+    ]
 
 
 def _with_probe(subject: Subject) -> list[Model]:
@@ -118,8 +152,17 @@ def _with_probe(subject: Subject) -> list[Model]:
 def check_penalty_keeps_the_gradient(case: Case) -> None:
     """What kl_penalty charges still has a gradient in the encoder, in one regime at least."""
     models = [build(case.subject, spread=spread) for spread in (True, False)]
-    norms = [gradient_norm(step_on(m, batch_of(7)).kl_loss.sum(1).mean(), m.params("encoder")) for m in models]
-    _require_gradient(case, "kl_loss, the encoder", norms, True, "kl_penalty is a function of kl; likely: a detach()")
+    norms = [
+        gradient_norm(step_on(m, batch_of(7)).kl_loss.sum(1).mean(), m.params("encoder"))
+        for m in models
+    ]
+    _require_gradient(
+        case,
+        "kl_loss, the encoder",
+        norms,
+        True,
+        "kl_penalty is a function of kl; likely: a detach()",
+    )
 
 
 @promise(has_role(*ROLES))
@@ -132,11 +175,18 @@ def check_every_parameter_is_trained(case: Case) -> None:
         name, role = f"plugins.{subject.name}.{key}", subject.cls.roles[key.partition(".")[0]]
         same = torch.equal(run.before[name], after[name])
         if role == "frozen" and role not in trainer.staged:
-            case.require(same, f"'{key}' has the role frozen, but was changed", "likely: an update of the plugin's own")
+            case.require(
+                same,
+                f"'{key}' has the role frozen, but was changed",
+                "likely: an update of the plugin's own",
+            )
         else:
             likely = "likely: no loss depends on it, a detach(), or the wrong role"
             case.require(
-                not same, f"'{key}' has the role {role}, but training never moved it", f"ran: {len(trainer.rows)} steps", likely
+                not same,
+                f"'{key}' has the role {role}, but training never moved it",
+                f"ran: {len(trainer.rows)} steps",
+                likely,
             )
 
 
@@ -150,9 +200,18 @@ def check_critic_leaves_main_parameters(case: Case) -> None:
     Critics(model).train(step.detached())
     moved = changed(before, snapshot(model, *others))
     likely = "likely: critic_loss updates parameters itself, or an optimiser of its own holds them"
-    case.require(not moved, "a critic step changes parameters that are not the critic's", f"changed: {shown(moved)}", likely)
+    case.require(
+        not moved,
+        "a critic step changes parameters that are not the critic's",
+        f"changed: {shown(moved)}",
+        likely,
+    )
     stayed = not changed(critic, snapshot(model, "critic"))
-    case.require(not stayed, "a critic step does not move the critic", "likely: critic_loss does not depend on its parameters")
+    case.require(
+        not stayed,
+        "a critic step does not move the critic",
+        "likely: critic_loss does not depend on its parameters",
+    )
 
 
 @promise(has_role("critic"), owes=2)
@@ -166,8 +225,15 @@ def check_joint_step_leaves_the_critic(case: Case) -> None:
         trainer.advance()
     moved = changed(critic, snapshot(model, "critic"))
     likely = "likely: a hook other than critic_loss updates it"
-    case.require(not moved, "a joint step changes the critic's parameters", f"changed: {shown(moved)}", likely)
-    case.require(bool(changed(main, snapshot(model, *MAIN_ROLES))), "a joint step moves no main parameter")
+    case.require(
+        not moved,
+        "a joint step changes the critic's parameters",
+        f"changed: {shown(moved)}",
+        likely,
+    )
+    case.require(
+        bool(changed(main, snapshot(model, *MAIN_ROLES))), "a joint step moves no main parameter"
+    )
 
 
 @promise(implements("pre_train_init"))
@@ -181,20 +247,27 @@ def check_stages_train_their_roles_alone(case: Case) -> None:
         while isinstance(phase := trainer.phase, StagePhase):
             model, here, stage = trainer.model, trainer.state.phase, phase.planned.stage
             shape = tuple(stage.loss(step_on(model, batch_of(7))).shape)
-            case.require(shape == (7,), f"the stage '{stage.name}' returns a loss of shape {shape}; (7,) was due")
+            case.require(
+                shape == (7,),
+                f"the stage '{stage.name}' returns a loss of shape {shape}; (7,) was due",
+            )
             before, done = snapshot(model), trainer.state.step
             trainer.advance()
             if trainer.state.phase == here and trainer.state.step > done:
                 _require_stage_step(case, model, before, stage.name, stage.trains)
 
 
-def _require_stage_step(case: Case, model: Model, before: dict[str, Tensor], stage: str, trains: tuple[str, ...]) -> None:
+def _require_stage_step(
+    case: Case, model: Model, before: dict[str, Tensor], stage: str, trains: tuple[str, ...]
+) -> None:
     named = {name for name, _ in model.named_params(*trains)}
     moved = changed(before, snapshot(model))
     wrong = [line for line in moved if line.partition(",")[0] not in named]
     what = f"the stage '{stage}' changes parameters of roles that it does not name"
     case.require(not wrong, what, f"trains: {', '.join(trains)}", f"changed: {shown(wrong)}")
-    case.require(bool(moved), f"a step of the stage '{stage}' moves nothing", f"trains: {', '.join(trains)}")
+    case.require(
+        bool(moved), f"a step of the stage '{stage}' moves nothing", f"trains: {', '.join(trains)}"
+    )
 
 
 @promise(implements("prior_sample"), has_role("prior"))
@@ -203,8 +276,16 @@ def check_prior_is_differentiable(case: Case) -> None:
     model = build(case.subject)
     parameters = model.params("prior")
     norm = gradient_norm(mixed(model.prior_sample(64)), parameters)
-    _require_gradient(case, "prior_sample, the prior's parameters", [norm], True, "samples are reparameterised")
+    _require_gradient(
+        case, "prior_sample, the prior's parameters", [norm], True, "samples are reparameterised"
+    )
     if reaches("prior", model.level["prior"], "density"):
         z = torch.randn(64, model.sizes.latent)
         norm = gradient_norm(model.prior_logprob(z).sum(), parameters)
-        _require_gradient(case, "prior_logprob, the prior's parameters", [norm], True, "the density is differentiable")
+        _require_gradient(
+            case,
+            "prior_logprob, the prior's parameters",
+            [norm],
+            True,
+            "the density is differentiable",
+        )

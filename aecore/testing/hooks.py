@@ -58,7 +58,12 @@ def check_plugin_has_an_effect(case: Case) -> None:
     # a floor under the divergence shows only near 0, a ceiling only far from it
     apart = any(_with_and_without(case.subject, spread) for spread in (True, False))
     compared = "compared: loss and gradient norm of 5 joint steps from each of 2 initialisations, same noise"
-    case.require(apart, "training is the same without it", compared, "likely: its hooks return what they were given")
+    case.require(
+        apart,
+        "training is the same without it",
+        compared,
+        "likely: its hooks return what they were given",
+    )
 
 
 def _with_and_without(subject: Subject, spread: bool) -> str:
@@ -84,7 +89,11 @@ def check_shapes(case: Case) -> None:
             case.require(bool(torch.isfinite(value).all()), f"{name} is not finite", where)
         drawn = 1 if model.level["posterior"] == "point" else samples
         due = (sentences, drawn)
-        case.require(step.rec.shape == due, f"rec has the shape {tuple(step.rec.shape)}; {due} was due", where)
+        case.require(
+            step.rec.shape == due,
+            f"rec has the shape {tuple(step.rec.shape)}; {due} was due",
+            where,
+        )
 
 
 def _values_at(step: Step, wanted: int) -> dict[str, Tensor]:
@@ -110,7 +119,10 @@ def check_leading_axes(case: Case) -> None:
     """prior_logprob and decoder_condition take any leading axes, and give each point the same value under all of them."""
     model, owners = build(case.subject), case.subject.manifest.hooks
     z = model.prior_sample(12)
-    for hook, function in (("prior_logprob", model.prior_logprob), ("decoder_condition", model.condition)):
+    for hook, function in (
+        ("prior_logprob", model.prior_logprob),
+        ("decoder_condition", model.condition),
+    ):
         if hook not in owners or (hook == "prior_logprob" and model.level["prior"] == "samples"):
             continue
         flat = function(z)
@@ -118,9 +130,16 @@ def check_leading_axes(case: Case) -> None:
             value = function(z.view(*shape, -1)).reshape(flat.shape)
             apart = largest(value, flat)
             line = f"largest difference between shapes (12, D) and ({', '.join(map(str, shape))}, D): {apart:.3g}"
-            case.require(apart < 1e-4, f"{hook} depends on the leading axes of z", line, "likely: a mean or sum over points")
+            case.require(
+                apart < 1e-4,
+                f"{hook} depends on the leading axes of z",
+                line,
+                "likely: a mean or sum over points",
+            )
         alone = function(z[0])
-        case.require(torch.allclose(alone, flat[0], atol=1e-4), f"{hook} gives one point another value alone")
+        case.require(
+            torch.allclose(alone, flat[0], atol=1e-4), f"{hook} gives one point another value alone"
+        )
 
 
 @promise()
@@ -131,9 +150,14 @@ def check_padding_changes_nothing(case: Case) -> None:
     one, other = (_noise_fixed(model, it) for it in (batch, wider))
     for name, value in one.items():
         apart = largest(value, other[name])
-        lines = (f"largest difference: {apart:.3g}", f"seen: widths {batch.tokens.shape[1]} and {wider.tokens.shape[1]}")
+        lines = (
+            f"largest difference: {apart:.3g}",
+            f"seen: widths {batch.tokens.shape[1]} and {wider.tokens.shape[1]}",
+        )
         likely = "likely: a sum or mean over batch.tokens without batch.mask"
-        case.require(_close(value, other[name]), f"{name} changes when pads are added", *lines, likely)
+        case.require(
+            _close(value, other[name]), f"{name} changes when pads are added", *lines, likely
+        )
 
 
 def _noise_fixed(model: Model, batch: Batch) -> dict[str, Tensor]:
@@ -150,15 +174,21 @@ def _close(one: Tensor, other: Tensor) -> bool:
 def check_sentences_do_not_couple(case: Case) -> None:
     """What a sentence gets from posterior_sample, and a divergence per sentence, does not depend on its neighbours."""
     model = build(case.subject, dropout=0.0)
-    one, other = (_noise_fixed(model, batch_of(rows)) for rows in ((4, 1, 2, 3, 5), (4, 8, 9, 10, 12)))
-    names = {"z", "mean", "log_prob"} if "posterior_sample" in case.subject.manifest.hooks else {"z"}
+    one, other = (
+        _noise_fixed(model, batch_of(rows)) for rows in ((4, 1, 2, 3, 5), (4, 8, 9, 10, 12))
+    )
+    names = (
+        {"z", "mean", "log_prob"} if "posterior_sample" in case.subject.manifest.hooks else {"z"}
+    )
     if reaches("kl", model.level["kl"], "sentence"):
         names.add("kl")
     for name in sorted(names & set(one)):
         line = f"largest difference: {largest(one[name][0], other[name][0]):.3g}"
         likely = "likely: a mean or a normalisation over the batch"
         ok = _close(one[name][0], other[name][0])
-        case.require(ok, f"{name} of a sentence depends on the other sentences of its batch", line, likely)
+        case.require(
+            ok, f"{name} of a sentence depends on the other sentences of its batch", line, likely
+        )
 
 
 @promise(implements("corrupt_input"))
@@ -168,13 +198,27 @@ def check_corrupted_input_is_a_batch(case: Case) -> None:
     before = batch.tokens.clone()
     for _ in range(4):
         found = model.corrupt_input(batch)
-        case.require(torch.equal(batch.tokens, before), "corrupt_input writes into the batch that it was given")
-        case.require(torch.equal(found.index, batch.index), "corrupt_input changes the index or the order of sentences")
+        case.require(
+            torch.equal(batch.tokens, before),
+            "corrupt_input writes into the batch that it was given",
+        )
+        case.require(
+            torch.equal(found.index, batch.index),
+            "corrupt_input changes the index or the order of sentences",
+        )
         for row, length in zip(found.tokens, found.lengths.tolist(), strict=True):
             ids = row.tolist()
             inside = length >= 1 and len(ids) > length and PAD not in ids[: length + 1]
-            whole = inside and ids[0] == START and ids[length] == END and set(ids[length + 1 :]) <= {PAD}
-            lines = (f"came: {ids}, length {length}", f"due: {START} words {END}, then {PAD}; length counts words and {END}")
+            whole = (
+                inside
+                and ids[0] == START
+                and ids[length] == END
+                and set(ids[length + 1 :]) <= {PAD}
+            )
+            lines = (
+                f"came: {ids}, length {length}",
+                f"due: {START} words {END}, then {PAD}; length counts words and {END}",
+            )
             case.require(whole, "corrupt_input returns a malformed sentence", *lines)
 
 
@@ -182,22 +226,35 @@ def check_corrupted_input_is_a_batch(case: Case) -> None:
 def check_levels_are_true(case: Case) -> None:
     """posterior, kl and prior are at the levels that the manifest states."""
     model = build(case.subject)
-    step, stated = step_on(model, batch_of(5), max(3, model.samples)), case.subject.manifest.provides.stated()
+    step, stated = (
+        step_on(model, batch_of(5), max(3, model.samples)),
+        case.subject.manifest.provides.stated(),
+    )
     if "posterior" in stated:
         _require_posterior(case, step, str(stated["posterior"]))
     if "geometry" in stated:
         z = torch.cat([step.sample.z.flatten(0, 1), step.code, model.prior_sample(20)])
         radius, off = z.norm(dim=-1), model.space.off(z)
         line = f"norms of z: {float(radius.min()):.4f} to {float(radius.max()):.4f}"
-        case.require(bool((off < 1e-3).all()), f"latent is '{stated['latent']}', but z lies outside", line)
+        case.require(
+            bool((off < 1e-3).all()), f"latent is '{stated['latent']}', but z lies outside", line
+        )
     if stated.get("kl") == "dimension":
         came = f"came: {tuple(step.kl.shape)}, D = {model.sizes.latent}"
-        case.require(step.kl.shape[1] == model.sizes.latent, "kl is 'dimension', but has another number of groups", came)
+        case.require(
+            step.kl.shape[1] == model.sizes.latent,
+            "kl is 'dimension', but has another number of groups",
+            came,
+        )
     if stated.get("prior") == "standard":
         z = 2 * torch.randn(50, model.sizes.latent)
         due = -0.5 * (z.square() + math.log(2 * math.pi)).sum(-1)
         line = f"largest difference from log N(0, I): {largest(model.prior_logprob(z), due):.3g}"
-        case.require(torch.allclose(model.prior_logprob(z), due, atol=1e-3), "prior is 'standard', but is no N(0, I)", line)
+        case.require(
+            torch.allclose(model.prior_logprob(z), due, atol=1e-3),
+            "prior is 'standard', but is no N(0, I)",
+            line,
+        )
     case.require(bool(stated), "provides states nothing")
 
 
@@ -209,10 +266,18 @@ def _require_posterior(case: Case, step: Step, level: str) -> None:
         case.require(has, "posterior is 'gaussian', but its distribution has no mean and stddev")
     if level == "sampled":
         due = "due: 'density' or better, so that the density is used and checked"
-        case.require(sample.log_prob is None, "posterior is 'sampled', but its sample has a density", due)
+        case.require(
+            sample.log_prob is None, "posterior is 'sampled', but its sample has a density", due
+        )
     if level in ("none", "point"):
         again = step.model.posterior_sample(step.features, step.samples, step.batch)
-        case.require(torch.equal(again.z, sample.z), f"posterior is '{level}', but two draws differ")
+        case.require(
+            torch.equal(again.z, sample.z), f"posterior is '{level}', but two draws differ"
+        )
     else:
         moved = gradient_norm(mixed(sample.z), [step.features]) > 0
-        case.require(moved, f"posterior is '{level}', but z has no gradient in the features", "likely: sample() for rsample()")
+        case.require(
+            moved,
+            f"posterior is '{level}', but z has no gradient in the features",
+            "likely: sample() for rsample()",
+        )

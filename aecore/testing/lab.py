@@ -39,8 +39,9 @@ from aecore.training.trainer import Trainer
 #: V = 40 with the four markers; E, H and D of the tiny model.
 WORDS = tuple(f"w{number:02d}" for number in range(36))
 EMBEDDING, HIDDEN, LATENT = 8, 12, 4
-#: Initial weights are near 0, where every posterior is the prior and nothing shows. Scaled up to this deviation, the default
-#: posterior's KL is about 5 nats, 0.01 to 10 in a dimension: on both sides of the usual floors, ceilings and set points.
+#: Initial weights are near 0, where every posterior is the prior and nothing shows. Scaled up to
+#: this deviation, the default posterior's KL is about 5 nats, 0.01 to 10 in a dimension: on both
+#: sides of the usual floors, ceilings and set points.
 SPREAD = 1.2
 #: Steps of a stage, at most: past the end of an epoch, which has three.
 STAGE_STEPS = 4
@@ -64,7 +65,9 @@ def corpus() -> Corpus:
     """21, 6 and 6 sentences of 1 to 10 words; three batches an epoch, the last one smaller."""
     texts = {name: _sentences(name, n) for name, n in (("train", 21), ("valid", 6), ("test", 6))}
     vocabulary = Vocabulary.build([*texts["train"], " ".join(WORDS)])
-    train, valid, test = (Split.of(name, sentences, vocabulary) for name, sentences in texts.items())
+    train, valid, test = (
+        Split.of(name, sentences, vocabulary) for name, sentences in texts.items()
+    )
     return Corpus(train, valid, test, vocabulary)
 
 
@@ -79,10 +82,20 @@ def batch_of(sentences: int | Iterable[int]) -> Batch:
     return corpus().train.batch(torch.tensor(list(numbers)))
 
 
-def run_config(subject: Subject, seed: int = 0, latent: int = LATENT, dropout: float = 0.5) -> RunConfig:
+def run_config(
+    subject: Subject, seed: int = 0, latent: int = LATENT, dropout: float = 0.5
+) -> RunConfig:
     """Two epochs with AdamW, at a rate that moves the weights visibly; the last weights are kept."""
     sizes = {"sizes": "toy", "embedding": EMBEDDING, "hidden": HIDDEN, "latent": latent}
-    train = {"seed": seed, "epochs": 2, "batch_size": 8, "lr": 0.01, "log_every": 1, "select": "last", "device": "cpu"}
+    train = {
+        "seed": seed,
+        "epochs": 2,
+        "batch_size": 8,
+        "lr": 0.01,
+        "log_every": 1,
+        "select": "last",
+        "device": "cpu",
+    }
     tables = {
         "model": {**sizes, "dropout_in": dropout, "dropout_out": dropout},
         "train": {**train, "threads": 1},
@@ -95,7 +108,9 @@ def run_config(subject: Subject, seed: int = 0, latent: int = LATENT, dropout: f
 def build(subject: Subject, *companions: Subject, spread: bool = True, **config: Any) -> Model:
     """A tiny model, in training mode; ``config`` is for `run_config`."""
     assembly = subject.assembly(*companions)
-    model = assembly.build(run_config(subject, **config), len(corpus().vocabulary), torch.device("cpu"))
+    model = assembly.build(
+        run_config(subject, **config), len(corpus().vocabulary), torch.device("cpu")
+    )
     if spread:
         _spread(model)
     return model.train()
@@ -141,11 +156,15 @@ class TinyTrainer(Trainer):
 
     def _ask_for_stages(self) -> None:
         super()._ask_for_stages()
-        self._stages = [replace(planned, stage=self._shortened(planned.stage)) for planned in self._stages]
+        self._stages = [
+            replace(planned, stage=self._shortened(planned.stage)) for planned in self._stages
+        ]
         self.staged = {role for planned in self._stages for role in planned.stage.trains}
 
     def _shortened(self, stage: Stage) -> Stage:
-        return replace(stage, steps=min(stage.total_steps(self.steps_per_epoch), STAGE_STEPS), epochs=None)
+        return replace(
+            stage, steps=min(stage.total_steps(self.steps_per_epoch), STAGE_STEPS), epochs=None
+        )
 
     def checkpoint(self) -> None:
         """Nothing: writing takes longer than the steps."""
@@ -179,7 +198,9 @@ def training(subject: Subject, *, spread: bool = True, **config: Any) -> Iterato
 
 def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
     """What a new process does after a kill: build everything again and go on from the checkpoint."""
-    again = TinyTrainer(build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder)
+    again = TinyTrainer(
+        build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder
+    )
     again.restore()
     return again
 
@@ -280,7 +301,10 @@ def values_of(step: Step) -> dict[str, Tensor]:
 
 def snapshot(model: Model, *roles: str) -> dict[str, Tensor]:
     """A copy of the parameters of these roles, of all of them unless named."""
-    return {name: parameter.detach().clone() for name, parameter in model.named_params(*(roles or ROLES))}
+    return {
+        name: parameter.detach().clone()
+        for name, parameter in model.named_params(*(roles or ROLES))
+    }
 
 
 def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
@@ -299,15 +323,26 @@ def largest(one: Tensor, other: Tensor) -> float:
 
 def shown(lines: list[str], most: int = 3) -> str:
     """The first few of them, and how many more there are."""
-    return "; ".join(lines[:most]) + (f"; and {len(lines) - most} more" if len(lines) > most else "")
+    return "; ".join(lines[:most]) + (
+        f"; and {len(lines) - most} more" if len(lines) > most else ""
+    )
 
 
-def difference(one: list[dict[str, Any]], other: list[dict[str, Any]], keys: Iterable[str] = (), relative: float = 0.0) -> str:
+def difference(
+    one: list[dict[str, Any]],
+    other: list[dict[str, Any]],
+    keys: Iterable[str] = (),
+    relative: float = 0.0,
+) -> str:
     """The first scalar in which two runs differ by more than ``relative``, as ``joint step 2, loss: 3.1 and 3.2``; else ""."""
     for left, right in zip(one, other, strict=True):
         for key in keys or sorted({*left, *right}):
             a, b = left.get(key), right.get(key)
-            apart = a != b if isinstance(a, str) or a is None or b is None else abs(a - b) > relative * max(abs(a), abs(b))
+            apart = (
+                a != b
+                if isinstance(a, str) or a is None or b is None
+                else abs(a - b) > relative * max(abs(a), abs(b))
+            )
             if apart:
                 return f"{left['stage']} step {left['step']}, {key}: {a!r} and {b!r}"
     return ""

@@ -1,6 +1,7 @@
 """Integrating over a latent space: cells for D = 2, and proposals for importance sampling at any D.
 
-What the densities of a space refer to is its volume; `aecore.testing.curved` has those of the sphere and the ball.
+What the densities of a space refer to is its volume; `aecore.testing.curved` has those of the
+sphere and the ball.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import torch
 from torch import Tensor
 from torch.distributions import MultivariateNormal
 
-#: Even cells along an axis, how far they reach on either side of the mean in standard deviations, and cells between quantiles.
+#: Even cells along an axis, how far they reach on either side of the mean in standard deviations,
+#: and cells between quantiles.
 CELLS, REACH, QUANTILES = 150, 10.0, 90
 #: Local components of a proposal, and the share of the draws that shapes each of them.
 LOCAL, SHARE = 16, 0.05
@@ -44,7 +46,8 @@ class Flat:
         low, high = mean - reach, mean + reach
         if least:
             low, high = low.clamp(max=-least), high.clamp(min=least)
-        even = low + (high - low) * torch.linspace(0, 1, CELLS + 1)[:, None, None]  # (CELLS+1, B, 2)
+        # (CELLS+1, B, 2)
+        even = low + (high - low) * torch.linspace(0, 1, CELLS + 1)[:, None, None]
         edges = torch.cat([even, draws.quantile(torch.linspace(0, 1, QUANTILES), 0)]).sort(0).values
         middles, widths = (edges[1:] + edges[:-1]) / 2, edges.diff(dim=0)  # (M, B, 2)
         return _product(middles), _product(widths).log().sum(-1)
@@ -52,10 +55,16 @@ class Flat:
     def around(self, draws: Tensor, n: int) -> tuple[Tensor, Tensor]:
         """A mixture of the fitted normal, 1.2 and 2 times as wide, and of normals fitted to the neighbours of some draws."""
         few = draws[:4000]
-        parts = [_fitted(draws, 1.2), _fitted(draws, 2.0), *(_fitted(near, 1.5) for near in _neighbourhoods(few))]
+        parts = [
+            _fitted(draws, 1.2),
+            _fitted(draws, 2.0),
+            *(_fitted(near, 1.5) for near in _neighbourhoods(few)),
+        ]
         each = n // len(parts)
         points = torch.cat([part.sample((each,)) for part in parts])
-        return points, torch.stack([_log_prob(part, points) for part in parts]).logsumexp(0) - math.log(len(parts))
+        return points, torch.stack([_log_prob(part, points) for part in parts]).logsumexp(
+            0
+        ) - math.log(len(parts))
 
     def within(self, draws: Tensor) -> Callable[[Tensor], Tensor]:
         """The fitted normal, 0.75 times as wide."""
@@ -76,7 +85,9 @@ def _neighbourhoods(draws: Tensor) -> list[Tensor]:
     by_density = draws.transpose(0, 1)  # (B, n, D)
     apart = torch.cdist(by_density[:, :LOCAL], by_density)  # (B, LOCAL, n)
     nearest = apart.topk(int(SHARE * n), largest=False).indices.transpose(0, 1)  # (LOCAL, B, m)
-    chosen = [by_density.gather(1, rows.unsqueeze(-1).expand(-1, -1, dimensions)) for rows in nearest]
+    chosen = [
+        by_density.gather(1, rows.unsqueeze(-1).expand(-1, -1, dimensions)) for rows in nearest
+    ]
     return [near.transpose(0, 1) for near in chosen]
 
 

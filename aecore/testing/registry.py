@@ -13,7 +13,8 @@ from aecore.errors import AecoreError
 from aecore.testing.lab import laboratory
 from aecore.testing.subject import Subject
 
-#: Why a check does not apply to a plugin, as the end of "not applicable: ..."; empty where it applies.
+#: Why a check does not apply to a plugin, as the end of "not applicable: ..."; empty where it
+#: applies.
 Condition = Callable[[Subject], str]
 
 
@@ -56,8 +57,12 @@ class Case:
         """Raise the failure, with the plugin, the check, and how to state an exception."""
         name, source = self.subject.name, self.subject.source
         who = f"'{name}' ({source})" if source else f"'{name}'"
-        way_out = f'or, if the method is so: [{name}.exceptions] {self.check} = "why", in plugin.toml'
-        raise CheckFailure(f"{who} fails {self.check}: {what}", *evidence, way_out, plugin=name, check=self.check)
+        way_out = (
+            f'or, if the method is so: [{name}.exceptions] {self.check} = "why", in plugin.toml'
+        )
+        raise CheckFailure(
+            f"{who} fails {self.check}: {what}", *evidence, way_out, plugin=name, check=self.check
+        )
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ class Check:
     Attributes:
         name: ``check_...``.
         promise: the first line of its docstring.
-        conditions: all must hold for the check to apply; they read manifests and levels, never results.
+        conditions: all must hold for the check to apply; they read manifests and levels, never
+            results.
         owes: the verifications that the check must have made, at least.
     """
 
@@ -95,7 +101,10 @@ class Check:
             _run(self.body, case)
         if case.verified < self.owes:
             seen = "nothing" if case.verified == 0 else f"{case.verified} of {self.owes} things"
-            case.fail(f"the check verified {seen}", "likely: a hook is declared, but what it gives is empty or never used")
+            case.fail(
+                f"the check verified {seen}",
+                "likely: a hook is declared, but what it gives is empty or never used",
+            )
 
 
 def _run(body: Callable[[Case], None], case: Case) -> None:
@@ -119,12 +128,16 @@ def _run(body: Callable[[Case], None], case: Case) -> None:
 CHECKS: dict[str, Check] = {}
 
 
-def promise(*conditions: Condition, owes: int = 1) -> Callable[[Callable[[Case], None]], Callable[[Subject], None]]:
+def promise(
+    *conditions: Condition, owes: int = 1
+) -> Callable[[Callable[[Case], None]], Callable[[Subject], None]]:
     """Register a check; what is decorated becomes a function of a `Subject`."""
 
     def register(body: Callable[[Case], None]) -> Callable[[Subject], None]:
         name = body.__name__
-        check = CHECKS[name] = Check(name, (body.__doc__ or "").partition("\n")[0], conditions, owes, body)
+        check = CHECKS[name] = Check(
+            name, (body.__doc__ or "").partition("\n")[0], conditions, owes, body
+        )
 
         @wraps(body)
         def run(subject: Subject) -> None:
@@ -142,7 +155,11 @@ def implements(*hooks: str) -> Condition:
     """The plugin has one of these hooks."""
 
     def condition(subject: Subject) -> str:
-        return "" if set(hooks) & set(subject.manifest.hooks) else f"it does not implement {_either(hooks)}"
+        return (
+            ""
+            if set(hooks) & set(subject.manifest.hooks)
+            else f"it does not implement {_either(hooks)}"
+        )
 
     return condition
 
@@ -162,7 +179,9 @@ def estimated(*estimators: str) -> Condition:
 
     def condition(subject: Subject) -> str:
         found = str(subject.level.get("kl_estimator"))
-        return "" if found in estimators else f"its divergence is '{found}', not {_either(estimators)}"
+        return (
+            "" if found in estimators else f"its divergence is '{found}', not {_either(estimators)}"
+        )
 
     return condition
 
@@ -171,7 +190,11 @@ def has_role(*roles: str) -> Condition:
     """The plugin has parameters of one of these roles."""
 
     def condition(subject: Subject) -> str:
-        return "" if set(roles) & set(subject.cls.roles.values()) else f"it has no parameters of role {_either(roles)}"
+        return (
+            ""
+            if set(roles) & set(subject.cls.roles.values())
+            else f"it has no parameters of role {_either(roles)}"
+        )
 
     return condition
 

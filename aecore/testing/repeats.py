@@ -48,7 +48,9 @@ def check_same_seed_same_result(case: Case) -> None:
     causes = f"likely: {' and '.join(drawn) or 'state on the class or module, time, or the order of a set'}"
     apart = difference(one.trainer.rows, other.rows)
     case.require(not apart, "two runs with the same seed differ", f"first: {apart}", causes)
-    case.require(one.weights == weights, "two runs with the same seed end with other weights", causes)
+    case.require(
+        one.weights == weights, "two runs with the same seed end with other weights", causes
+    )
 
 
 @contextmanager
@@ -71,7 +73,9 @@ def _elsewhere() -> Iterator[list[str]]:
 
 def _draws(subject: Subject) -> str:
     random_posterior = reaches("posterior", subject.level.get("posterior"), "sampled")
-    return "" if random_posterior or "prior_sample" in subject.manifest.hooks else "it draws nothing"
+    return (
+        "" if random_posterior or "prior_sample" in subject.manifest.hooks else "it draws nothing"
+    )
 
 
 @promise(_draws)
@@ -82,7 +86,9 @@ def check_other_seed_other_result(case: Case) -> None:
     def posterior() -> Tensor:
         return model.posterior_sample(model.features(twins), 2, twins).z.detach().flatten(0, 1)
 
-    draws: dict[str, Callable[[], Tensor]] = {"prior_sample": lambda: model.prior_sample(4).detach()}
+    draws: dict[str, Callable[[], Tensor]] = {
+        "prior_sample": lambda: model.prior_sample(4).detach()
+    }
     if reaches("posterior", model.level["posterior"], "sampled"):
         draws["posterior_sample"] = posterior
     likely = "likely: a seed or a generator of the plugin's own, noise kept from an earlier call, or noise that is expanded"
@@ -91,7 +97,9 @@ def check_other_seed_other_result(case: Case) -> None:
             one, again = draw(), draw()
         with stream("other"):
             other = draw()
-        case.require(not torch.equal(one, other), f"{hook} draws the same under another seed", likely)
+        case.require(
+            not torch.equal(one, other), f"{hook} draws the same under another seed", likely
+        )
         case.require(not torch.equal(one, again), f"{hook} draws the same twice", likely)
         apart = torch.cdist(one, one) + torch.eye(len(one))
         case.require(bool((apart > 0).all()), f"{hook} gives two samples the same noise", likely)
@@ -105,9 +113,16 @@ def check_hooks_never_seed(case: Case) -> None:
     with stream("constructor"):
         before = torch.default_generator.initial_seed()
         subject.cls(subject.config(), sizes)
-        case.require(torch.default_generator.initial_seed() == before, "the constructor seeds torch", due)
+        case.require(
+            torch.default_generator.initial_seed() == before, "the constructor seeds torch", due
+        )
     for call in whole_run(subject).heard:
-        case.require(not call.seeded or call.plugin != subject.name, f"{call.hook} seeds torch", f"hook: {call.place}", due)
+        case.require(
+            not call.seeded or call.plugin != subject.name,
+            f"{call.hook} seeds torch",
+            f"hook: {call.place}",
+            due,
+        )
 
 
 @promise(owes=3)
@@ -123,22 +138,39 @@ def check_instances_share_nothing(case: Case) -> None:
     case.require(not shared, "two instances share state", f"shared: {', '.join(shared)}", likely)
     after = _class_state(cls)
     written = [key for key, value in after.items() if before.get(key) != value]
-    case.require(not written, "training writes to the class", f"attributes: {', '.join(written)}", "due: state in buffers")
+    case.require(
+        not written,
+        "training writes to the class",
+        f"attributes: {', '.join(written)}",
+        "due: state in buffers",
+    )
     apart = difference(one.rows, other.rows)
     case.require(not apart, "two equal runs that take turns differ", f"first: {apart}", likely)
 
 
 def _class_state(cls: type[Plugin]) -> dict[str, str]:
     plain = (int, float, str, list, dict, set, Tensor, type(None))
-    return {key: repr(value) for key, value in vars(cls).items() if not key.startswith("__") and isinstance(value, plain)}
+    return {
+        key: repr(value)
+        for key, value in vars(cls).items()
+        if not key.startswith("__") and isinstance(value, plain)
+    }
 
 
 def _shared(one: Plugin, other: Plugin) -> list[str]:
-    theirs = {id(value) for value in vars(other).values() if isinstance(value, (list, dict, set, Tensor))}
+    theirs = {
+        id(value) for value in vars(other).values() if isinstance(value, (list, dict, set, Tensor))
+    }
     names = [name for name, value in vars(one).items() if id(value) in theirs]
-    storages = {tensor.untyped_storage().data_ptr() for tensor in other.state_dict().values() if tensor.numel()}
+    storages = {
+        tensor.untyped_storage().data_ptr()
+        for tensor in other.state_dict().values()
+        if tensor.numel()
+    }
     tensors = one.state_dict().items()
-    return names + [name for name, t in tensors if t.numel() and t.untyped_storage().data_ptr() in storages]
+    return names + [
+        name for name, t in tensors if t.numel() and t.untyped_storage().data_ptr() in storages
+    ]
 
 
 @promise(owes=5)
@@ -154,18 +186,28 @@ def check_state_survives_saving(case: Case) -> None:
     for name, value in one.items():
         lines = (f"largest difference: {largest(value, other[name]):.3g}",)
         likely = "likely: state that is no buffer: register_buffer(name, tensor)"
-        case.require(torch.equal(value, other[name]), f"{name} differs after saving and loading", *lines, likely)
+        case.require(
+            torch.equal(value, other[name]),
+            f"{name} differs after saving and loading",
+            *lines,
+            likely,
+        )
 
 
 def _behaviour(model: Model) -> dict[str, Tensor]:
     """What a model computes from the same batch, noise and divergences."""
     schedule = model.hooks.owner("beta_schedule")
-    betas = [schedule(index=5, epoch=5 / 3, total_steps=6, kl=torch.tensor(kl)) for kl in DIVERGENCES]
+    betas = [
+        schedule(index=5, epoch=5 / 3, total_steps=6, kl=torch.tensor(kl)) for kl in DIVERGENCES
+    ]
     found = {"beta_schedule": torch.tensor([float(beta) for beta in betas])}
     for mode in (True, False):
         with stream("behaviour"), torch.set_grad_enabled(True):
             step = step_on(model.train(mode), batch_of(7))
-            found |= {f"{name} in {'training' if mode else 'evaluation'}": v.detach() for name, v in values_of(step).items()}
+            found |= {
+                f"{name} in {'training' if mode else 'evaluation'}": v.detach()
+                for name, v in values_of(step).items()
+            }
     with stream("behaviour"), evaluating(model):
         found["prior_sample"] = model.prior_sample(3)
         if reaches("prior", model.level["prior"], "density"):
@@ -185,8 +227,12 @@ def check_resumed_run_is_identical(case: Case) -> None:
     case.require(kills > 1, "the run was over before it could be killed")
     differ = shown(changed(whole.trainer.model.state_dict(), trainer.model.state_dict()))
     lines = (f"differ: {differ}", f"killed {kills} times, each time after a checkpoint")
-    likely = "likely: state that is no buffer, such as a Python number or list, is lost with the process"
-    case.require(found == whole.weights, "a killed and resumed run ends with other weights", *lines, likely)
+    likely = (
+        "likely: state that is no buffer, such as a Python number or list, is lost with the process"
+    )
+    case.require(
+        found == whole.weights, "a killed and resumed run ends with other weights", *lines, likely
+    )
 
 
 def _evaluate(model: Model, batch_size: int = 4) -> Figures:
@@ -203,13 +249,22 @@ def check_evaluation_is_deterministic(case: Case) -> None:
     likely = "likely: state that changes in evaluation, or a generator of the plugin's own"
     for name in ("objective", "rec", "kl"):
         one, other = (float(getattr(figures, name)) for figures in found)
-        case.require(one == other, f"evaluating twice gives another {name}", f"{one!r}, then {other!r}", likely)
+        case.require(
+            one == other,
+            f"evaluating twice gives another {name}",
+            f"{one!r}, then {other!r}",
+            likely,
+        )
     if reaches("kl", model.level["kl"], "sentence"):
         alone = _evaluate(model, 1)
         for name in ("rec", "kl"):
             one, other = float(getattr(found[0], name)), float(getattr(alone, name))
             line = f"{one:.6f} with 4 sentences at a time, {other:.6f} with 1"
-            case.require(abs(one - other) <= 1e-4 * max(1.0, abs(one)), f"{name} depends on the evaluation's batch size", line)
+            case.require(
+                abs(one - other) <= 1e-4 * max(1.0, abs(one)),
+                f"{name} depends on the evaluation's batch size",
+                line,
+            )
 
 
 @promise(owes=2)
@@ -222,8 +277,15 @@ def check_evaluation_leaves_training_alone(case: Case) -> None:
             _evaluate(watched.model)
             moved = changed(before, watched.model.state_dict())
             likely = "likely: a hook updates a buffer without asking whether self.training"
-            case.require(not moved, "evaluating changes the model", f"changed: {shown(moved)}", likely)
+            case.require(
+                not moved, "evaluating changes the model", f"changed: {shown(moved)}", likely
+            )
             more = watched.advance()
     apart = difference(plain.rows, watched.rows)
     likely = "likely: a hook keeps something from evaluation; ask self.training"
-    case.require(not apart, "training is another when the model is evaluated in between", f"first: {apart}", likely)
+    case.require(
+        not apart,
+        "training is another when the model is evaluated in between",
+        f"first: {apart}",
+        likely,
+    )

@@ -18,7 +18,8 @@ class CheckResult:
     """What came of one check.
 
     Attributes:
-        status: passed; failed; excepted, where plugin.toml says why it fails; not applicable, where nothing is promised.
+        status: passed; failed; excepted, where plugin.toml says why it fails; not applicable, where
+            nothing is promised.
         message: the failure, the reason of the exception, or why the check does not apply.
     """
 
@@ -50,7 +51,8 @@ def run_checks(
         One result for every check of the kit, in its order.
 
     Raises:
-        AecoreError: when the plugin is not there, cannot be imported, does not compose, or refuses the settings.
+        AecoreError: when the plugin is not there, cannot be imported, does not compose, or refuses
+            the settings.
     """
     subject = plugin if isinstance(plugin, Subject) else Subject.installed(plugin, settings)
     results = []
@@ -81,7 +83,11 @@ def _result(check: Check, subject: Subject) -> CheckResult:
 
 def excepted(check: Check, subject: Subject) -> str:
     """The reason why the plugin cannot pass the check; empty where it claims none. The exceptions themselves have none."""
-    return "" if check.name == "check_exceptions_are_known" else subject.declared.exceptions.get(check.name, "")
+    return (
+        ""
+        if check.name == "check_exceptions_are_known"
+        else subject.declared.exceptions.get(check.name, "")
+    )
 
 
 def _needless(check: Check, subject: Subject, exception: str) -> str:
@@ -95,7 +101,9 @@ def _needless(check: Check, subject: Subject, exception: str) -> str:
     return str(failure)
 
 
-def parametrize_with_checks(*plugins: str | Subject, settings: Mapping[str, Any] | None = None) -> Any:
+def parametrize_with_checks(
+    *plugins: str | Subject, settings: Mapping[str, Any] | None = None
+) -> Any:
     """A pytest decorator: one test for each promise of each plugin; excepted ones are strict expected failures.
 
     Example:
@@ -112,6 +120,10 @@ def parametrize_with_checks(*plugins: str | Subject, settings: Mapping[str, Any]
             name = check.name if len(plugins) == 1 else f"{subject.name}-{check.name}"
             reason = excepted(check, subject)
             strict = not subject.settings
-            marks = [pytest.mark.xfail(reason=reason, raises=CheckFailure, strict=strict)] if reason else []
+            marks = (
+                [pytest.mark.xfail(reason=reason, raises=CheckFailure, strict=strict)]
+                if reason
+                else []
+            )
             parameters.append(pytest.param(subject, check, id=name, marks=marks))
     return pytest.mark.parametrize(("subject", "check"), parameters)

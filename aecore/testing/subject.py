@@ -44,12 +44,17 @@ class Subject:
 
     @classmethod
     def of_class(
-        cls, plugin: type[Plugin], manifest: Manifest | Mapping[str, Any], settings: Mapping[str, Any] | None = None
+        cls,
+        plugin: type[Plugin],
+        manifest: Manifest | Mapping[str, Any],
+        settings: Mapping[str, Any] | None = None,
     ) -> Self:
         """A class that needs no installation, named after itself, with its manifest or a table for it."""
         name = plugin.__name__.lower()
         if not isinstance(manifest, Manifest):
-            manifest = parse_manifest({"summary": name, "api": ">=1", **manifest}, name, "a table in memory")
+            manifest = parse_manifest(
+                {"summary": name, "api": ">=1", **manifest}, name, "a table in memory"
+            )
         return cls(name, plugin, manifest, settings or {}, plugin.__module__.rpartition(".")[2])
 
     @classmethod

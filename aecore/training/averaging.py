@@ -1,7 +1,9 @@
 """Weight averaging: an exponential moving average of the parameters, which is measured and kept in their place.
 
-Source: Polyak and Juditsky, 1992; Morales-Brotons et al., TMLR 2024, https://arxiv.org/abs/2411.18704.
-Deviation: the first steps count more, so that the initial weights are soon forgotten: the decay is at most (1 + t) / (10 + t).
+Source: Polyak and Juditsky, 1992; Morales-Brotons et al., TMLR 2024,
+    https://arxiv.org/abs/2411.18704.
+Deviation: the first steps count more, so that the initial weights are soon forgotten: the decay is
+    at most (1 + t) / (10 + t).
 """
 
 from __future__ import annotations
@@ -36,7 +38,11 @@ class Average:
             self.weights = {name: parameter.detach().clone() for name, parameter in current.items()}
         share = 1 - min(self.decay, (1 + step) / (10 + step))
         with torch.no_grad():
-            torch._foreach_lerp_([self.weights[name] for name in current], [p.detach() for p in current.values()], share)
+            torch._foreach_lerp_(
+                [self.weights[name] for name in current],
+                [p.detach() for p in current.values()],
+                share,
+            )
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what a checkpoint kept of ``weights``."""
@@ -48,7 +54,9 @@ class Average:
         if not self.weights:
             yield
             return
-        own = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        own = {
+            name: parameter.detach().clone() for name, parameter in self.model.named_parameters()
+        }
         self._put(self.weights)
         try:
             yield

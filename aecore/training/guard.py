@@ -13,15 +13,18 @@ from aecore.errors import DivergedError
 from aecore.model import Model
 from aecore.step import Step
 
-#: A Monte Carlo KL whose batch mean is below this is no sampling noise but a density that has lost its digits. In batches of
-#: fewer than `ENOUGH` sentences, as the last of an epoch may be, one unlucky draw weighs more, and the bound is as much lower.
+#: A Monte Carlo KL whose batch mean is below this is no sampling noise but a density that has lost
+#: its digits. In batches of fewer than `ENOUGH` sentences, as the last of an epoch may be, one
+#: unlucky draw weighs more, and the bound is as much lower.
 LOWEST_MEAN_KL = -1.0
 ENOUGH = 8
 #: What it is called, who gave it, and its value (B,).
 LossTerm = tuple[str, str, Tensor]
 
 
-def check_step(step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Iterable[LossTerm]) -> None:
+def check_step(
+    step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Iterable[LossTerm]
+) -> None:
     """Refuse a step whose loss or gradient norm is not finite, or whose Monte Carlo KL is far below 0.
 
     Args:
@@ -29,7 +32,8 @@ def check_step(step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Itera
         losses: the parts of the loss: the objective or a stage's loss, and every extra loss.
 
     Raises:
-        DivergedError: naming the first term on the way of the batch that is not finite, and the plugin that gave it.
+        DivergedError: naming the first term on the way of the batch that is not finite, and the
+            plugin that gave it.
     """
     if not bool(torch.isfinite(loss.detach()) & torch.isfinite(norm)):
         term, origin = next(_culprits(step, norm, losses), ("the loss", "the sum of its parts"))
@@ -39,7 +43,12 @@ def check_step(step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Itera
         if bool(mean < LOWEST_MEAN_KL * max(1.0, ENOUGH / len(step.batch))):
             origin = _priced_by(step.model)
             evidence = f"from: {origin}: E[log q - log p] cannot be negative, so one of the densities is wrong"
-            raise _diverged(f"the Monte Carlo KL is {mean:.3g} nats in the mean of the batch", phase, step.index, evidence)
+            raise _diverged(
+                f"the Monte Carlo KL is {mean:.3g} nats in the mean of the batch",
+                phase,
+                step.index,
+                evidence,
+            )
 
 
 def check_norm(norm: Tensor, phase: str, index: int) -> None:
@@ -52,7 +61,9 @@ def check_critic(call: Call, loss: Tensor, gradients: Iterable[Tensor | None], i
     """Refuse a critic's update whose loss or gradient is not finite."""
     values = [loss.detach(), *(gradient for gradient in gradients if gradient is not None)]
     if not all(_finite(value) for value in values):
-        raise _diverged("the critic's loss or gradient is not finite", "joint", index, f"from: {author(call)}")
+        raise _diverged(
+            "the critic's loss or gradient is not finite", "joint", index, f"from: {author(call)}"
+        )
 
 
 def _diverged(what: str, phase: str, index: int, *evidence: str) -> DivergedError:
@@ -115,6 +126,12 @@ def _authors(model: Model, hook: str) -> str:
 
 
 def _bad_gradients(model: Model) -> str:
-    bad = [name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)]
+    bad = [
+        name for name, p in model.named_parameters() if p.grad is not None and not _finite(p.grad)
+    ]
     more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
-    return f"the parameters {', '.join(bad[:3])}{more}" if bad else "all gradients together, whose norm overflows"
+    return (
+        f"the parameters {', '.join(bad[:3])}{more}"
+        if bad
+        else "all gradients together, whose norm overflows"
+    )

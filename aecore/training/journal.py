@@ -57,7 +57,15 @@ class Journal:
         means = self.window.means()
         if means:
             rate = self._tokens / max(time.monotonic() - self._since, 1e-9)
-            self.write({**where, "split": "train", "span": "window", **means, "tokens_per_s": round(rate, 1)})
+            self.write(
+                {
+                    **where,
+                    "split": "train",
+                    "span": "window",
+                    **means,
+                    "tokens_per_s": round(rate, 1),
+                }
+            )
             self.window = Meter()
         self.restart_clock()
 

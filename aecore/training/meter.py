@@ -12,13 +12,19 @@ class Meter:
     """Weighted means of named scalars; its state is exact, so that a resumed run writes the same figures."""
 
     def __init__(self, state: Mapping[str, tuple[float, float]] | None = None) -> None:
-        self._sums: dict[str, tuple[Tensor | float, float]] = {name: (s, w) for name, (s, w) in (state or {}).items()}
+        self._sums: dict[str, tuple[Tensor | float, float]] = {
+            name: (s, w) for name, (s, w) in (state or {}).items()
+        }
 
     def add(self, values: Mapping[str, float | Tensor], weight: float) -> None:
         """Count each value ``weight`` times."""
         for name, value in values.items():
             total, count = self._sums.get(name, (0.0, 0.0))
-            scaled = value.detach().to(torch.float64) * weight if isinstance(value, Tensor) else value * weight
+            scaled = (
+                value.detach().to(torch.float64) * weight
+                if isinstance(value, Tensor)
+                else value * weight
+            )
             self._sums[name] = (total + scaled, count + weight)
 
     def means(self) -> dict[str, float]:

@@ -1,9 +1,10 @@
 """Muon: steepest descent under the spectral norm, for the matrices of LSTMs.
 
-Source: Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/; Bernstein and Newhouse, 2024,
-    https://arxiv.org/abs/2409.20325 (why the step is orthogonal).
-Deviations: each of the four gates of an LSTM is a matrix of its own; three iterations instead of five, which in validation were
-    as good and cost less; in float32, where torch's own takes bf16, which few CPUs have.
+Source: Jordan et al., 2024, https://kellerjordan.github.io/posts/muon/; Bernstein and Newhouse,
+    2024, https://arxiv.org/abs/2409.20325 (why the step is orthogonal).
+Deviations: each of the four gates of an LSTM is a matrix of its own; three iterations instead of
+    five, which in validation were as good and cost less; in float32, where torch's own takes bf16,
+    which few CPUs have.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ MOMENTUM = 0.95
 def orthogonalised(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
     """(N, R, C): about U V' of each matrix U S V', by the Newton-Schulz iteration X <- a X + (b X X' + c (X X')^2) X.
 
-    Singular values of a matrix above a hundredth of its Frobenius norm come out near 1, smaller ones below.
+    Singular values of a matrix above a hundredth of its Frobenius norm come out near 1, smaller
+    ones below.
     """
     flat = matrices.shape[1] <= matrices.shape[2]
     x = matrices if flat else matrices.transpose(1, 2)
@@ -46,7 +48,9 @@ class Muon(Optimizer):
         weight_decay: decoupled, in units of 1 / lr.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], lr: float = 0.02, weight_decay: float = 0.0) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], lr: float = 0.02, weight_decay: float = 0.0
+    ) -> None:
         super().__init__(parameters, {"lr": lr, "weight_decay": weight_decay})
 
     @torch.no_grad()
@@ -54,9 +58,13 @@ class Muon(Optimizer):
         """One update of every parameter that has a gradient; gates of one shape are orthogonalised together."""
         for group in self.param_groups:
             for alike in _by_shape(p for p in group["params"] if p.grad is not None):
-                directions = torch.cat([self._direction(p).view(GATES, -1, p.shape[1]) for p in alike])
+                directions = torch.cat(
+                    [self._direction(p).view(GATES, -1, p.shape[1]) for p in alike]
+                )
                 steps = orthogonalised(directions).flatten(0, 1).chunk(len(alike))
-                length = group["lr"] * max(1.0, alike[0].shape[0] / GATES / alike[0].shape[1]) ** 0.5
+                length = (
+                    group["lr"] * max(1.0, alike[0].shape[0] / GATES / alike[0].shape[1]) ** 0.5
+                )
                 for parameter, step in zip(alike, steps, strict=True):
                     parameter.mul_(1 - group["lr"] * group["weight_decay"]).sub_(step, alpha=length)
 

@@ -18,7 +18,9 @@ from aecore.training.muon import Muon
 Named = list[tuple[str, nn.Parameter]]
 
 
-def build_optimisers(config: TrainConfig, parameters: Named, lr: float, recurrent: frozenset[int]) -> list[Optimizer]:
+def build_optimisers(
+    config: TrainConfig, parameters: Named, lr: float, recurrent: frozenset[int]
+) -> list[Optimizer]:
     """SGD without momentum, as published; AdamW; or AdamW beside Muon for the parameters whose ids are ``recurrent``.
 
     Weights shrink by lr times ``weight_decay`` whoever moves them; biases and other vectors do not.
@@ -36,14 +38,25 @@ def build_optimisers(config: TrainConfig, parameters: Named, lr: float, recurren
     if groups:
         found.append(AdamW(groups, lr=lr, betas=(config.beta1, config.beta2), fused=True))
     if matrices:
-        found.append(Muon(matrices, config.muon_lr * lr / config.lr, config.weight_decay * config.lr / config.muon_lr))
+        found.append(
+            Muon(
+                matrices,
+                config.muon_lr * lr / config.lr,
+                config.weight_decay * config.lr / config.muon_lr,
+            )
+        )
     return found
 
 
 def matrices_of_lstms(model: nn.Module) -> frozenset[int]:
     """The ids of the weights of every LSTM in a model."""
     layers = [module for module in model.modules() if isinstance(module, nn.LSTM)]
-    return frozenset(id(p) for layer in layers for name, p in layer.named_parameters() if name.startswith("weight"))
+    return frozenset(
+        id(p)
+        for layer in layers
+        for name, p in layer.named_parameters()
+        if name.startswith("weight")
+    )
 
 
 def build_critic_optimiser(config: CriticConfig, parameters: Named) -> Optimizer:
@@ -62,7 +75,9 @@ class Group:
     def __init__(self, parameters: Named, optimisers: Sequence[Optimizer]) -> None:
         self.parameters = parameters
         self.optimisers = optimisers
-        self._owner = {id(p): one for one in optimisers for group in one.param_groups for p in group["params"]}
+        self._owner = {
+            id(p): one for one in optimisers for group in one.param_groups for p in group["params"]
+        }
         self._peaks = [(group, group["lr"]) for one in optimisers for group in one.param_groups]
 
     def scale(self, factor: float) -> None:
@@ -89,7 +104,9 @@ class Group:
         found = {}
         for name, parameter in self.parameters:
             for key, value in self._owner[id(parameter)].state.get(parameter, {}).items():
-                found[f"{prefix}.{name}/{key}"] = value if isinstance(value, Tensor) else torch.tensor(value)
+                found[f"{prefix}.{name}/{key}"] = (
+                    value if isinstance(value, Tensor) else torch.tensor(value)
+                )
         return found
 
     def restore(self, tensors: Mapping[str, Tensor], prefix: str) -> None:
@@ -118,7 +135,9 @@ class Updater:
         main = list(model.named_params(*sorted(wanted - {"prior"})))
         prior = list(model.named_params(*sorted(wanted & {"prior"})))
         if main:
-            self.groups["main"] = Group(main, build_optimisers(config, main, lr, matrices_of_lstms(model)))
+            self.groups["main"] = Group(
+                main, build_optimisers(config, main, lr, matrices_of_lstms(model))
+            )
         if prior:
             plain = [parameter for _, parameter in prior]
             self.groups["prior"] = Group(prior, [Adam(plain, lr=config.prior_lr)])
@@ -131,16 +150,21 @@ class Updater:
     def gradients(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
         """Back-propagate a scalar into the parameters of ``roles`` alone; the largest norm of a group, 0-d.
 
-        Nothing is clipped or applied yet: the caller looks at the norm first, and may still see whose gradient it is.
+        Nothing is clipped or applied yet: the caller looks at the norm first, and may still see
+            whose gradient it is.
         """
         chosen = {id(parameter) for parameter in self.model.params(*roles)}
-        targets = [p for group in self.groups.values() for _, p in group.parameters if id(p) in chosen]
+        targets = [
+            p for group in self.groups.values() for _, p in group.parameters if id(p) in chosen
+        ]
         for group in self.groups.values():
             group.zero_grad()
         if targets and loss.requires_grad:
             torch.autograd.backward(loss, inputs=targets)
         self._moved = list(self._norms())
-        return torch.stack([torch.zeros((), device=loss.device), *(norm for _, norm in self._moved)]).max()
+        return torch.stack(
+            [torch.zeros((), device=loss.device), *(norm for _, norm in self._moved)]
+        ).max()
 
     def _norms(self) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
         """The parameters of each group that have a gradient, and its norm."""
@@ -162,7 +186,11 @@ class Updater:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of all optimisers, for the checkpoint."""
-        return {key: t for name, group in self.groups.items() for key, t in group.tensors(f"optim.{name}").items()}
+        return {
+            key: t
+            for name, group in self.groups.items()
+            for key, t in group.tensors(f"optim.{name}").items()
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``tensors`` gave."""
@@ -179,7 +207,9 @@ class Critics:
         self.groups: dict[str, Group] = {}
         for name in self.calls:
             config = model.plugin(name).critic
-            parameters = [(f"{name}.{key}", p) for key, p in model.plugin(name).parameters_of("critic")]
+            parameters = [
+                (f"{name}.{key}", p) for key, p in model.plugin(name).parameters_of("critic")
+            ]
             if config is not None and parameters:
                 self.groups[name] = Group(parameters, [build_critic_optimiser(config, parameters)])
 
@@ -199,7 +229,10 @@ class Critics:
         call = self.calls[name]
         loss = call.tensor(call(step=view), ())
         if not loss.requires_grad:
-            raise call.error("returned a critic_loss without a gradient", "likely: a .detach() or no_grad() too many")
+            raise call.error(
+                "returned a critic_loss without a gradient",
+                "likely: a .detach() or no_grad() too many",
+            )
         plain = [parameter for _, parameter in group.parameters]
         gradients = torch.autograd.grad(loss, plain, allow_unused=True)
         check_critic(call, loss, gradients, view.index)
@@ -210,7 +243,11 @@ class Critics:
 
     def tensors(self) -> dict[str, Tensor]:
         """The state of all critic optimisers, for the checkpoint."""
-        return {key: t for name, group in self.groups.items() for key, t in group.tensors(f"critic.{name}").items()}
+        return {
+            key: t
+            for name, group in self.groups.items()
+            for key, t in group.tensors(f"critic.{name}").items()
+        }
 
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what ``tensors`` gave."""

@@ -46,7 +46,9 @@ class JointPhase:
 
     name = JOINT
 
-    def __init__(self, model: Model, config: TrainConfig, total_steps: int, lr: float, began: int = 0) -> None:
+    def __init__(
+        self, model: Model, config: TrainConfig, total_steps: int, lr: float, began: int = 0
+    ) -> None:
         self.model = model
         self.total_steps = total_steps
         self.schedule = Schedule(config, total_steps, began)
@@ -74,7 +76,9 @@ class JointPhase:
         losses = losses_of(step)
         total = total_loss(losses)
         if not total.requires_grad:
-            raise model.hooks.owner("objective").error("returned an objective without a gradient, which would train nothing")
+            raise model.hooks.owner("objective").error(
+                "returned an objective without a gradient, which would train nothing"
+            )
         norm = self.updater.gradients(total, [role for role in MAIN_ROLES if role not in resting])
         check_step(step, self.name, total, norm, losses)
         self.updater.apply()
@@ -86,7 +90,10 @@ class JointPhase:
             roles = list(call(session=session, batch=batch))
             unknown = [role for role in roles if role not in ROLES]
             if unknown:
-                raise call.error(f"returned {unknown} from before_step; parameter roles were due", f"roles: {', '.join(ROLES)}")
+                raise call.error(
+                    f"returned {unknown} from before_step; parameter roles were due",
+                    f"roles: {', '.join(ROLES)}",
+                )
             resting |= set(roles)
         return resting
 
@@ -96,7 +103,9 @@ class JointPhase:
         value = call(index=session.index, epoch=session.epoch, total_steps=self.total_steps, kl=kl)
         if not isinstance(value, Tensor):
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise call.error(f"returned {type(value).__name__} from beta_schedule; a float or a 0-d tensor was due")
+                raise call.error(
+                    f"returned {type(value).__name__} from beta_schedule; a float or a 0-d tensor was due"
+                )
             value = torch.tensor(float(value))
         beta = call.tensor(value, ()).detach().to(self.model.beta)
         self.moved = beta - self.model.beta
@@ -117,7 +126,14 @@ class JointPhase:
 class StagePhase:
     """A plugin's stage, run by the same loop; schedules, critics and ``before_step`` sleep."""
 
-    def __init__(self, model: Model, config: TrainConfig, planned: AuthoredStage, steps_per_epoch: int, lr: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        config: TrainConfig,
+        planned: AuthoredStage,
+        steps_per_epoch: int,
+        lr: float,
+    ) -> None:
         self.model = model
         self.planned = planned
         self.name = planned.name
@@ -132,7 +148,12 @@ class StagePhase:
         forget_logged(model)
         self.updater.scale(factor := self.schedule(session.index))
         step = Step(
-            model, batch, index=session.index, samples=model.samples, training=True, schedule=lambda _: model.beta.clone()
+            model,
+            batch,
+            index=session.index,
+            samples=model.samples,
+            training=True,
+            schedule=lambda _: model.beta.clone(),
         )
         losses = self.planned.loss(step)
         loss = losses.mean()

@@ -12,8 +12,9 @@ from aecore.runs.config import TrainConfig
 class Plateau:
     """The counters of He et al. (2019) and Li et al. (2019), ``text.py`` and ``text_anneal_fb.py``.
 
-    The reference value that an epoch must beat is not the best so far: at each halving it becomes the current, worse one. The
-    counter also grows before ``guard``, so that the first halving may come in that very epoch.
+    The reference value that an epoch must beat is not the best so far: at each halving it becomes
+    the current, worse one. The counter also grows before ``guard``, so that the first halving may
+    come in that very epoch.
     """
 
     lr: float

@@ -15,8 +15,9 @@ LONGEST_WARMUP = 0.1
 class Schedule:
     """r(t) = warm-up(t) fall(t): up from 0 over the first steps, level until ``hold`` of them are done, then down to 0.
 
-    ``linear`` and ``cosine`` fall; ``constant`` and ``plateau`` stay level, the latter since halving is the plateau's business.
-    It is a function of the step, so that a resumed run goes on as if it had not stopped.
+    ``linear`` and ``cosine`` fall; ``constant`` and ``plateau`` stay level, the latter since
+    halving is the plateau's business. It is a function of the step, so that a resumed run goes on
+    as if it had not stopped.
 
     Args:
         config: ``schedule``, ``hold`` and ``warmup_steps``.

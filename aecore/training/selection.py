@@ -14,9 +14,11 @@ class Candidate:
     """The weights of one validation.
 
     Attributes:
-        value: the validation objective, nats per sentence: the method's own, at ``beta`` and with its penalties.
+        value: the validation objective, nats per sentence: the method's own, at ``beta`` and with
+            its penalties.
         beta: the weight of the divergence at the last step.
-        moving: whether that weight still changed from step to step, so that the next value is one of another objective.
+        moving: whether that weight still changed from step to step, so that the next value is one
+            of another objective.
         collapsed: whether the posterior had collapsed.
     """
 
@@ -29,13 +31,17 @@ class Candidate:
 class Selection:
     """The rule: the last weights where rates fall to 0 or values do not compare; else the best of one and the same objective.
 
-    An objective whose weight still moves (a warm-up, a controller) is compared with none: until it has arrived, the latest
-    weights are kept. A collapsed step never stands while a later one is alive: a bound may be the lower for
-    having no code.
+    An objective whose weight still moves (a warm-up, a controller) is compared with none: until it
+    has arrived, the latest weights are kept. A collapsed step never stands while a later one is
+    alive: a bound may be the lower for having no code.
     """
 
     def __init__(self, config: TrainConfig, composition: Composition) -> None:
-        self.metric = composition.select_on if config.select == "best" and _comparable(composition) else "last"
+        self.metric = (
+            composition.select_on
+            if config.select == "best" and _comparable(composition)
+            else "last"
+        )
 
     def value(self, figures: Figures) -> float:
         """What is compared."""

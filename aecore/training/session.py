@@ -62,7 +62,12 @@ class Session:
     def loss(self, batch: Batch) -> Tensor:
         """0-d: the mean of objective and extra losses of a batch, training mode, at the last joint step's beta."""
         step = Step(
-            self.model, batch, index=self.index, samples=self.model.samples, training=True, schedule=lambda _: self.model.beta
+            self.model,
+            batch,
+            index=self.index,
+            samples=self.model.samples,
+            training=True,
+            schedule=lambda _: self.model.beta,
         )
         return total_loss(losses_of(step))
 
@@ -74,7 +79,10 @@ class Session:
             DivergedError: when the norm is not finite; nothing is applied.
         """
         if self.updater is None:
-            raise ConfigError("session.update was called outside a training step", "pre_train_init returns stages instead")
+            raise ConfigError(
+                "session.update was called outside a training step",
+                "pre_train_init returns stages instead",
+            )
         updater, roles = self.updater(), list(roles)
         strangers = sorted(set(roles) - updater.roles)
         if strangers:
@@ -87,11 +95,15 @@ class Session:
         updater.apply()
         return norm
 
-    def evaluate(self, split: str, *names: str, limit: int | None = None) -> dict[str, float | None]:
+    def evaluate(
+        self, split: str, *names: str, limit: int | None = None
+    ) -> dict[str, float | None]:
         """Figures of a split, or its first ``limit`` sentences, by name: ``evaluate("valid", "nll_elbo")``.
 
         Training is not disturbed.
         """
         mi = not {"mi", "mi_batch"}.isdisjoint(names)
-        figures = evaluate_split(self.model, self.corpus.split(split), self.streams, self.evaluation_batch, limit, mi=mi)
+        figures = evaluate_split(
+            self.model, self.corpus.split(split), self.streams, self.evaluation_batch, limit, mi=mi
+        )
         return {name: getattr(figures, name) for name in names}

@@ -35,7 +35,8 @@ class Stage:
         done: called once when the stage has ended, e.g. to re-initialise a part.
 
     Raises:
-        ConfigError: when not exactly one of steps and epochs is given, or none of the roles is named.
+        ConfigError: when not exactly one of steps and epochs is given, or none of the roles is
+            named.
     """
 
     name: str
@@ -73,15 +74,21 @@ class AuthoredStage:
     def loss(self, step: Step) -> Tensor:
         """(B,): the stage's loss, checked like the value of a hook."""
         what = f"the loss of the stage '{self.name}'"
-        losses = self.author.tensor(self.author.within(what, self.stage.loss, step), (len(step.batch),), what)
+        losses = self.author.tensor(
+            self.author.within(what, self.stage.loss, step), (len(step.batch),), what
+        )
         if not losses.requires_grad:
-            raise self.author.error(f"returned {what} without a gradient, which would train nothing")
+            raise self.author.error(
+                f"returned {what} without a gradient, which would train nothing"
+            )
         return losses
 
     def ends(self, session: Session) -> bool:
         """What ``until`` says."""
         until = self.stage.until
-        return until is not None and bool(self.author.within(f"the condition of the stage '{self.name}'", until, session))
+        return until is not None and bool(
+            self.author.within(f"the condition of the stage '{self.name}'", until, session)
+        )
 
     def end(self, session: Session) -> None:
         """Call ``done``."""
@@ -93,13 +100,17 @@ def ask_for_stages(model: Model, session: Session) -> list[AuthoredStage]:
     """The stages of every plugin, in the order of ``--plugin``.
 
     Raises:
-        PluginError: for anything but a list of stages, a stage that is called like the joint phase, or unknown roles.
+        PluginError: for anything but a list of stages, a stage that is called like the joint phase,
+            or unknown roles.
     """
     found = []
     for call in model.hooks.each("pre_train_init"):
         stages = call(session=session)
         if not isinstance(stages, list) or not all(isinstance(stage, Stage) for stage in stages):
-            raise call.error("did not return a list of stages from pre_train_init", "due: [Stage(...), ...] or []")
+            raise call.error(
+                "did not return a list of stages from pre_train_init",
+                "due: [Stage(...), ...] or []",
+            )
         for stage in stages:
             unknown = [role for role in stage.trains if role not in ROLES]
             if stage.name == JOINT or unknown:

@@ -27,7 +27,8 @@ class TrainState:
     """Counters of the loop; with the tensors of the checkpoint, all that a resume needs.
 
     Attributes:
-        phase, phases: the number of the phase that runs, and how many there are, the joint one last.
+        phase, phases: the number of the phase that runs, and how many there are, the joint one
+            last.
         step: steps done in this phase.
         epoch: whole epochs done in this phase.
         cursor: steps done in the running epoch.
@@ -37,7 +38,8 @@ class TrainState:
         draws: batches that plugins drew from the session.
         plateau: the counters of the schedule.
         alarms: what was wrong at the last validation, of `aecore.training.watch.ALARMS`.
-        began: the joint step at which the learning-rate schedule began; later than 0 in a run that was extended after its end.
+        began: the joint step at which the learning-rate schedule began; later than 0 in a run that
+            was extended after its end.
     """
 
     phase: int = 0
@@ -84,4 +86,8 @@ def environment(device: torch.device) -> dict[str, Any]:
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What differs between two environments, in words; empty where nothing does."""
-    return ", ".join(f"{name}: {old.get(name)} then, {new[name]} now" for name in new if old.get(name) != new[name])
+    return ", ".join(
+        f"{name}: {old.get(name)} then, {new[name]} now"
+        for name in new
+        if old.get(name) != new[name]
+    )

@@ -46,11 +46,17 @@ class Trainer:
         model, corpus, config, folder: what to train, on what, how, and where to.
         progress: a listener.
 
-    ``run()`` does everything; ``advance()`` does one unit of work, so that two runs can take turns in one process.
+    ``run()`` does everything; ``advance()`` does one unit of work, so that two runs can take turns
+    in one process.
     """
 
     def __init__(
-        self, model: Model, corpus: Corpus, config: RunConfig, folder: RunFolder, progress: Progress | None = None
+        self,
+        model: Model,
+        corpus: Corpus,
+        config: RunConfig,
+        folder: RunFolder,
+        progress: Progress | None = None,
     ) -> None:
         self.model = model
         self.corpus = corpus
@@ -120,19 +126,26 @@ class Trainer:
             )
 
     def _ask_for_stages(self) -> None:
-        self.session.total_steps = self.total_steps  # of the joint phase, for stages that are to be a share of it
+        # of the joint phase, for stages that are to be a share of it
+        self.session.total_steps = self.total_steps
         with self.streams("pre_train_init"):
             self._stages = ask_for_stages(self.model, self.session)
 
     def _enter_phase(self) -> Phase:
         state, train = self.state, self.config.train
         if state.joint:
-            self._phase = JointPhase(self.model, train, self.total_steps, self.plateau.lr, state.began)
+            self._phase = JointPhase(
+                self.model, train, self.total_steps, self.plateau.lr, state.began
+            )
         else:
-            self._phase = StagePhase(self.model, train, self._stages[state.phase], self.steps_per_epoch, train.lr)
+            self._phase = StagePhase(
+                self.model, train, self._stages[state.phase], self.steps_per_epoch, train.lr
+            )
         self.session.total_steps = self._phase.total_steps
         self.session.updater = lambda: self.phase.updater
-        self.progress.begin(self._phase.name, state.step, self._phase.total_steps, self.steps_per_epoch)
+        self.progress.begin(
+            self._phase.name, state.step, self._phase.total_steps, self.steps_per_epoch
+        )
         return self._phase
 
     def restart_schedule(self) -> None:
@@ -218,7 +231,10 @@ class Trainer:
         if self._plan is None or self._plan[0] != here:
             with self.streams("data", *self._key(), self.state.epoch):
                 mode = self.model.composition.batching
-                self._plan = (here, epoch_plan(self.corpus.train, self.config.train.batch_size, mode))
+                self._plan = (
+                    here,
+                    epoch_plan(self.corpus.train, self.config.train.batch_size, mode),
+                )
         return self.corpus.train.batch(self._plan[1][self.state.cursor]).to(self.model.device)
 
     def _end_epoch(self) -> None:
@@ -251,13 +267,17 @@ class Trainer:
                 raise _Abandoned
 
         size, last = self.config.evaluate.batch_size, split == "test"
-        return evaluate_split(self.model, self.corpus.split(split), self.streams, size, tick=tick, mi=last)
+        return evaluate_split(
+            self.model, self.corpus.split(split), self.streams, size, tick=tick, mi=last
+        )
 
     def _validate(self) -> None:
         """Measure and log the validation split, keep the weights if the selection prefers them, and look for a plateau."""
         with self.average.in_place():
             figures = self._evaluate("valid")
-            seen = look(self.model, self.corpus.valid, self.streams, self.config.evaluate.batch_size)
+            seen = look(
+                self.model, self.corpus.valid, self.streams, self.config.evaluate.batch_size
+            )
             row = {**self._where(), "split": "valid", **figures.row(), **seen}
             self.journal.end_span(self._where())
             self.journal.write(row)
@@ -286,7 +306,11 @@ class Trainer:
         """Halve the rate where the validation objective stalls; while its weight moves, the bound at weight 1 stands for it."""
         if arrived:
             self.plateau.reference = None
-        bound = figures.nll_elbo if candidate.moving and figures.nll_elbo is not None else candidate.value
+        bound = (
+            figures.nll_elbo
+            if candidate.moving and figures.nll_elbo is not None
+            else candidate.value
+        )
         if self.plateau.update(bound, self.state.epoch, self.config.train):
             self._decay()
 
@@ -299,7 +323,9 @@ class Trainer:
         if self.plateau.exhausted(self.config.train):
             self.state.ended = f"the learning rate was halved {self.plateau.decays} times"
         else:
-            self.progress.note(f"no improvement: learning rate {self.plateau.lr:g}, best weights reloaded")
+            self.progress.note(
+                f"no improvement: learning rate {self.plateau.lr:g}, best weights reloaded"
+            )
         self._enter_phase()
 
     def _end_phase(self) -> None:
@@ -329,7 +355,12 @@ class Trainer:
             "split": "test",
             "selected": None
             if best is None
-            else {"step": best.step, "epoch": best.epoch, "by": best.metric, "value": best.candidate.value},
+            else {
+                "step": best.step,
+                "epoch": best.epoch,
+                "by": best.metric,
+                "value": best.candidate.value,
+            },
             "precision": self.config.train.precision,
             "steps": self.state.step,
             "ended": self.state.ended or "the planned steps are done",
@@ -368,6 +399,8 @@ class Trainer:
         try:
             save_tensors(self.folder.checkpoint, tensors, meta)
         except RunError as error:
-            way_out = f"make room, then go on from the last checkpoint: aecore resume {self.folder.path}"
+            way_out = (
+                f"make room, then go on from the last checkpoint: aecore resume {self.folder.path}"
+            )
             raise RunError(error.what, *error.evidence, way_out) from error
         self._saved_at = time.monotonic()

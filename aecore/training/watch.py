@@ -24,12 +24,15 @@ from aecore.training.progress import Progress
 
 #: Validation sentences that the gap is measured on, the first ones.
 SENTENCES = 256
-#: A raw KL below this, in nats per sentence, is a collapse: z can tell the decoder no more than that.
+#: A raw KL below this, in nats per sentence, is a collapse: z can tell the decoder no more than
+#: that.
 LEAST_KL = 0.1
-#: So is a gap below this, in nats per sentence, whatever the KL: it may price what the decoder does not use.
+#: So is a gap below this, in nats per sentence, whatever the KL: it may price what the decoder does
+#: not use.
 LEAST_GAP = 0.1
 
-#: A KL of this many nats or more is idle where the mutual information is below `LEAST_SHARE` of it, or of its own ceiling.
+#: A KL of this many nats or more is idle where the mutual information is below `LEAST_SHARE` of it,
+#: or of its own ceiling.
 IDLE_KL = 1.0
 LEAST_SHARE = 0.5
 
@@ -92,15 +95,20 @@ def _draws(model: Model, batch: Batch, features: Tensor) -> Iterator[Drawn]:
 def z_gap_of(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
     """What the decoder gains from z: mean of -log p(x | z of another sentence) + log p(x | z of x), nats per sentence.
 
-    On the first `SENTENCES` of a split, one posterior draw each, from a stream of its own; each sentence gets the latent of
-    one other. None where there is no posterior, or no other sentence.
+    On the first `SENTENCES` of a split, one posterior draw each, from a stream of its own; each
+    sentence gets the latent of one other. None where there is no posterior, or no other sentence.
     """
     some = split.head(SENTENCES)
     if model.level["posterior"] == "none" or len(some) < 2:
         return None
     with evaluating(model), streams("watch", split.name):
-        batches = [some.batch(indices).to(model.device) for indices in evaluation_plan(some, batch_size)]
-        z = torch.cat([model.posterior_sample(model.features(batch), 1, batch).z for batch in batches])  # (N, 1, D)
+        batches = [
+            some.batch(indices).to(model.device) for indices in evaluation_plan(some, batch_size)
+        ]
+        # (N, 1, D)
+        z = torch.cat(
+            [model.posterior_sample(model.features(batch), 1, batch).z for batch in batches]
+        )
         ring = torch.randperm(len(z))
         others = torch.empty_like(ring)
         others[ring] = ring.roll(1)  # the next one on the ring: nobody keeps his own
@@ -111,15 +119,17 @@ def z_gap_of(model: Model, split: Split, streams: Streams, batch_size: int) -> f
 def _energies(model: Model, batches: Sequence[Batch], z: Tensor) -> Tensor:
     """(N,): -log p(x | z) of the sentences of all batches under latents (N, 1, D)."""
     pieces = torch.split(z, [len(batch) for batch in batches])
-    return torch.cat([model.nll(batch, some).squeeze(1) for batch, some in zip(batches, pieces, strict=True)])
+    return torch.cat(
+        [model.nll(batch, some).squeeze(1) for batch, some in zip(batches, pieces, strict=True)]
+    )
 
 
 def collapse_signs(figures: Mapping[str, Any]) -> list[str]:
     """Why the posterior counts as collapsed, in words; nothing where it does not.
 
     Args:
-        figures: ``kl`` (which counts only where there is an ``nll_elbo``: else it is a penalty or a dual), ``au`` and
-            ``z_gap``, as far as they were measured.
+        figures: ``kl`` (which counts only where there is an ``nll_elbo``: else it is a penalty or a
+            dual), ``au`` and ``z_gap``, as far as they were measured.
     """
     kl, au, gap = (figures.get(name) for name in ("kl", "au", "z_gap"))
     if au is None and gap is None:  # there is no posterior that could collapse: a language model
@@ -130,17 +140,21 @@ def collapse_signs(figures: Mapping[str, Any]) -> list[str]:
     if au == 0:
         signs.append("no unit is active: the posterior means are the same for all sentences")
     if gap is not None and gap < LEAST_GAP:
-        signs.append(f"z gains the decoder {gap:.2f} nats per sentence against the z of another; due: {LEAST_GAP:g}")
+        signs.append(
+            f"z gains the decoder {gap:.2f} nats per sentence against the z of another; due: {LEAST_GAP:g}"
+        )
     return signs
 
 
 def idle_signs(figures: Mapping[str, Any]) -> list[str]:
     """Why most of the KL counts as idle, in words; nothing where it does not.
 
-    KL = I(x; z) + KL(q(z) || p(z)): what is no information about the sentence is paid for a shift that all sentences share.
+    KL = I(x; z) + KL(q(z) || p(z)): what is no information about the sentence is paid for a shift
+    that all sentences share.
 
     Args:
-        figures: ``kl`` and ``nll_elbo``, and ``mi`` with ``sentences`` or ``mi_256``, as far as they were measured.
+        figures: ``kl`` and ``nll_elbo``, and ``mi`` with ``sentences`` or ``mi_256``, as far as
+            they were measured.
     """
     some = min(SENTENCES, figures.get("sentences") or SENTENCES)
     mi, ceiling = figures.get("mi_256"), math.log(some)
@@ -151,10 +165,14 @@ def idle_signs(figures: Mapping[str, Any]) -> list[str]:
         return []
     if mi >= LEAST_SHARE * min(kl, ceiling):
         return []
-    return [f"of {kl:.2f} nats of KL, {max(mi, 0):.2f} tell sentences apart (mutual information, of at most {ceiling:.2f})"]
+    return [
+        f"of {kl:.2f} nats of KL, {max(mi, 0):.2f} tell sentences apart (mutual information, of at most {ceiling:.2f})"
+    ]
 
 
-def announce(progress: Progress, model: Model, figures: Mapping[str, Any], before: Sequence[str]) -> list[str]:
+def announce(
+    progress: Progress, model: Model, figures: Mapping[str, Any], before: Sequence[str]
+) -> list[str]:
     """Raise an alarm when its state begins, and say when it is over; the alarms that hold now.
 
     Args:
@@ -186,7 +204,11 @@ def described(alarm: str, signs: Sequence[str], composition: Composition) -> str
 
 def against_idle(composition: Composition) -> list[str]:
     """What to try against an idle KL, without what the composition has already."""
-    return [line for line in AGAINST_IDLE if not any(f"--plugin {name}:" in line for name in composition.names)]
+    return [
+        line
+        for line in AGAINST_IDLE
+        if not any(f"--plugin {name}:" in line for name in composition.names)
+    ]
 
 
 def remedies(composition: Composition, catalogue: Catalogue | None = None) -> list[str]:
@@ -197,7 +219,9 @@ def remedies(composition: Composition, catalogue: Catalogue | None = None) -> li
         names = [name for name in _with_hook(found, hook) if _fits(name, hook, composition, found)]
         if names:
             *most, last = names
-            lines.append(f"try: --plugin {', '.join(most) + ' or ' if most else ''}{last}: {effect}")
+            lines.append(
+                f"try: --plugin {', '.join(most) + ' or ' if most else ''}{last}: {effect}"
+            )
     owner = composition.owners.get("beta_schedule", DEFAULTS)
     if owner != DEFAULTS:
         lines.append(f"or:  other settings of '{owner}'; see: aecore plugins info {owner}")
@@ -225,7 +249,12 @@ def _fits(name: str, hook: str, composition: Composition, catalogue: Catalogue) 
 def _with_hook(catalogue: Catalogue, hook: str) -> Iterator[str]:
     """The names of the plugins that have a hook, installed ones first."""
     for name, entry in catalogue.entries.items():
-        if name != DEFAULTS and entry.status == "ok" and entry.manifest is not None and hook in entry.manifest.hooks:
+        if (
+            name != DEFAULTS
+            and entry.status == "ok"
+            and entry.manifest is not None
+            and hook in entry.manifest.hooks
+        ):
             yield name
     for name, listing in catalogue.known.items():
         if name not in catalogue.entries and hook in listing.hooks:

@@ -31,13 +31,17 @@ def _version(wanted: bool) -> None:
 @app.callback(invoke_without_command=True)
 def aecore(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; anywhere on the line.")
+    ] = False,
 ) -> None:
     """One text autoencoder, and one small plugin per paper that regularises its latent space.
 
-    Results are printed on stdout, progress and notes on stderr. Exit codes: 0 done, 2 a mistake that you can mend, 130 and 143
-    stopped by Ctrl-C and by SIGTERM.
+    Results are printed on stdout, progress and notes on stderr. Exit codes: 0 done, 2 a mistake
+    that you can mend, 130 and 143 stopped by Ctrl-C and by SIGTERM.
     """
     if context.invoked_subcommand is None:
         print(context.get_help())
@@ -60,19 +64,31 @@ def train(
 ) -> None:
     """Train the autoencoder with the named plugins.
 
-    Prints the figures on the test split (nats per sentence), samples, reconstructions, and what to type next.
+    Prints the figures on the test split (nats per sentence), samples, reconstructions, and what to
+    type next.
     """
     settings = o.settings_of(assignments)
     from aecore import api
     from aecore_cli.outcome import show_training
 
-    limits = {"seed": seed, "epochs": epochs, "max_steps": max_steps, "device": device, "precision": precision}
+    limits = {
+        "seed": seed,
+        "epochs": epochs,
+        "max_steps": max_steps,
+        "device": device,
+        "precision": precision,
+    }
     places = {"config": config, "out": out, "overwrite": overwrite, "registries": registry or []}
     show_training(api.train, plugin or [], data, settings, **places, **limits)
 
 
 @app.command()
-def resume(run: o.RunPath, epochs: o.Epochs = None, max_steps: o.MaxSteps = None, device: o.TrainDevice = None) -> None:
+def resume(
+    run: o.RunPath,
+    epochs: o.Epochs = None,
+    max_steps: o.MaxSteps = None,
+    device: o.TrainDevice = None,
+) -> None:
     """Go on with a stopped run, or extend a finished one.
 
     Prints what train prints. The weights become those of the uninterrupted run.
@@ -87,21 +103,30 @@ def resume(run: o.RunPath, epochs: o.Epochs = None, max_steps: o.MaxSteps = None
 def evaluate(
     run: o.RunPath,
     split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "test",
-    limit: Annotated[int | None, typer.Option(metavar="N", min=1, help="Only the first N sentences.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first N sentences.")
+    ] = None,
     iw_samples: Annotated[
-        int | None, typer.Option(metavar="K", min=0, help="Samples of nll_iw, 500 unless the run says otherwise; 0 skips it.")
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=0,
+            help="Samples of nll_iw, 500 unless the run says otherwise; 0 skips it.",
+        ),
     ] = None,
     judge: Annotated[
-        Path | None, typer.Option(metavar="RUN2", help="A run of lstm_lm, which says how fluent RUN's text is.")
+        Path | None,
+        typer.Option(metavar="RUN2", help="A run of lstm_lm, which says how fluent RUN's text is."),
     ] = None,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
     """Measure a run on a split of its corpus.
 
-    Prints NLL bounds, reconstruction and KL (nats per sentence), perplexities, mutual information, active units, and how each
-    was estimated. nll_iw decodes every sentence K times: about an hour a core for 3,000 sentences of 20 words. With a judge,
-    the NLL and perplexity that it gives to samples from the prior, to the sentences of the split, and to their reconstructions.
+    Prints NLL bounds, reconstruction and KL (nats per sentence), perplexities, mutual information,
+    active units, and how each was estimated. nll_iw decodes every sentence K times: about an hour a
+    core for 3,000 sentences of 20 words. With a judge, the NLL and perplexity that it gives to
+    samples from the prior, to the sentences of the split, and to their reconstructions.
     """
     from aecore import api
     from aecore_cli.outcome import print_figures
@@ -121,14 +146,20 @@ for verb in generating.VERBS:
 
 @app.command()
 def compose(
-    names: Annotated[list[str], typer.Argument(metavar="NAME...", show_default=False, help="Plugins, in the order of chains.")],
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="NAME...", show_default=False, help="Plugins, in the order of chains."
+        ),
+    ],
     assignments: o.Settings = None,
     registry: o.Registries = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Say whether plugins can be trained together.
 
-    Trains nothing. Prints which plugin answers each hook and what the composition provides, or why it is refused.
+    Trains nothing. Prints which plugin answers each hook and what the composition provides, or why
+    it is refused.
     """
     from aecore_cli import composing
 

@@ -52,7 +52,11 @@ class Report:
         """passed; failed, also where fewer ran than were promised; broken; not installed."""
         if self.install or self.problem:
             return "not installed" if self.install else "broken"
-        return "failed" if self.count("failed") or self.ran < self.promised or not self.promised else "passed"
+        return (
+            "failed"
+            if self.count("failed") or self.ran < self.promised or not self.promised
+            else "passed"
+        )
 
     @property
     def bad(self) -> bool:
@@ -63,10 +67,22 @@ class Report:
         """For ``--json``."""
         counts = {word: self.count(word) for word in ("passed", "failed", "excepted")}
         checks = [
-            {"check": r.check, "promise": r.promise, "status": r.status, "seconds": round(r.seconds, 3), "message": r.message}
+            {
+                "check": r.check,
+                "promise": r.promise,
+                "status": r.status,
+                "seconds": round(r.seconds, 3),
+                "message": r.message,
+            }
             for r in self.results
         ]
-        head = {"name": self.name, "source": self.source, "status": self.status, "promised": self.promised, **counts}
+        head = {
+            "name": self.name,
+            "source": self.source,
+            "status": self.status,
+            "promised": self.promised,
+            **counts,
+        }
         return {**head, "problem": self.problem, "install": self.install or None, "checks": checks}
 
 
@@ -80,7 +96,9 @@ def own_settings(name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         section, dot, word = key.rpartition(".")
         if dot and normalise(section) != normalise(name):
-            raise ConfigError(f"'{key}' is no setting of '{name}'", f"e.g. --set {normalise(name)}.{word}={value}")
+            raise ConfigError(
+                f"'{key}' is no setting of '{name}'", f"e.g. --set {normalise(name)}.{word}={value}"
+            )
         own[normalise(word)] = value
     return own
 
@@ -100,8 +118,16 @@ def all_checked(catalogue: Catalogue) -> list[Report]:
     """The kit over everything that is installed; what is only known comes last, unchecked."""
     with _shown() as show:
         reports = [_tried(name, entry.source, show) for name, entry in catalogue.entries.items()]
-    absent = {name: listing for name, listing in catalogue.known.items() if name not in catalogue.entries}
-    return [*reports, *(Report(name, known.distribution, install=known.install) for name, known in absent.items())]
+    absent = {
+        name: listing for name, listing in catalogue.known.items() if name not in catalogue.entries
+    }
+    return [
+        *reports,
+        *(
+            Report(name, known.distribution, install=known.install)
+            for name, known in absent.items()
+        ),
+    ]
 
 
 def _tried(name: str, source: str, show: Listener) -> Report:
@@ -122,7 +148,9 @@ def _report(subject: Subject, show: Listener) -> Report:
             show(f"{subject.name}: {done}/{len(upcoming)} {upcoming[done]}")
 
     show(f"{subject.name}: 0/{len(upcoming)} {upcoming[0]}")
-    return Report(subject.name, subject.source, len(promised), run_checks(subject, progress=progress))
+    return Report(
+        subject.name, subject.source, len(promised), run_checks(subject, progress=progress)
+    )
 
 
 @contextmanager
@@ -163,15 +191,23 @@ def verdict_lines(report: Report) -> list[str]:
         lines.append(f"failed: {report.ran} of {report.promised} promised checks ran")
     lines += [f"\n{result.message}" for result in report.results if result.status == "failed"]
     excepted = [result for result in report.results if result.status == "excepted"]
-    return [*lines, *(f"\nexcepted: {result.check}\n  reason: {result.message}" for result in excepted)]
+    return [
+        *lines,
+        *(f"\nexcepted: {result.check}\n  reason: {result.message}" for result in excepted),
+    ]
 
 
 def report_rows(reports: list[Report]) -> list[list[str]]:
     """Plugin, distribution, checks by outcome, seconds, status."""
     rows = []
     for report in reports:
-        counts = [str(report.count(word)) if report.results else "-" for word in ("passed", "failed", "excepted")]
-        seconds = f"{sum(result.seconds for result in report.results):.1f}" if report.results else "-"
+        counts = [
+            str(report.count(word)) if report.results else "-"
+            for word in ("passed", "failed", "excepted")
+        ]
+        seconds = (
+            f"{sum(result.seconds for result in report.results):.1f}" if report.results else "-"
+        )
         rows.append([report.name, report.source, *counts, seconds, report.status])
     return rows
 

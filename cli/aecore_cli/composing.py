@@ -12,9 +12,13 @@ from aecore.hookspec import HOOKS
 from aecore.manifest import GIVEN_BY
 
 
-def described(names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path] = ()) -> dict[str, Any]:
+def described(
+    names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path] = ()
+) -> dict[str, Any]:
     """Who answers what; settings may refine what a plugin needs and gives, and reading them imports it."""
-    composition = _composed([name for name in names if normalise(name) != DEFAULTS], settings, registries)
+    composition = _composed(
+        [name for name in names if normalise(name) != DEFAULTS], settings, registries
+    )
     return {
         "plugins": list(composition.names),
         "hooks": {hook: composition.implementers(hook) for hook in HOOKS},
@@ -25,7 +29,9 @@ def described(names: Sequence[str], settings: Mapping[str, Any], registries: Ite
     }
 
 
-def _composed(names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path]) -> Composition:
+def _composed(
+    names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path]
+) -> Composition:
     catalogue = Catalogue.discover(registries)
     if not settings:
         return compose([catalogue.part(name) for name in names], catalogue.defaults)
@@ -41,7 +47,11 @@ def _plain(level: str | frozenset[str]) -> str | list[str]:
 
 def _giver(composition: Composition, word: str) -> str:
     owners = [composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners]
-    named = [part.name for part in composition.parts if part.name in owners and word in part.manifest.provides.stated()]
+    named = [
+        part.name
+        for part in composition.parts
+        if part.name in owners and word in part.manifest.provides.stated()
+    ]
     return named[0] if named else DEFAULTS
 
 
@@ -52,7 +62,10 @@ def hook_rows(found: Mapping[str, Any]) -> list[list[str]]:
 
 def level_rows(found: Mapping[str, Any]) -> list[list[str]]:
     """Capability, level, whose it is."""
-    return [[word, level_text(level), found["given_by"][word]] for word, level in found["levels"].items()]
+    return [
+        [word, level_text(level), found["given_by"][word]]
+        for word, level in found["levels"].items()
+    ]
 
 
 def level_text(level: str | Sequence[str]) -> str:

@@ -63,7 +63,10 @@ def explain(error: BaseException) -> tuple[int, str]:
         case OSError():
             return 2, f"error: {_system_reason(error)}"
     if _is_memory(error):
-        return 2, f"error: out of memory: {_first_line(error)}\n  try: a smaller train.batch_size or evaluate.batch_size"
+        return (
+            2,
+            f"error: out of memory: {_first_line(error)}\n  try: a smaller train.batch_size or evaluate.batch_size",
+        )
     shown = f"{type(error).__name__}: {_first_line(error)}"
     return 1, f"bug: {shown} (not your mistake; --debug shows the traceback)"
 
@@ -78,7 +81,11 @@ def _misuse(error: TyperException) -> str:
 
 def _system_reason(error: OSError) -> str:
     names = [f"'{name}'" for name in (error.filename, error.filename2) if name is not None]
-    return f"{' and '.join(names)}: {error.strerror or error}" if names else str(error.strerror or error)
+    return (
+        f"{' and '.join(names)}: {error.strerror or error}"
+        if names
+        else str(error.strerror or error)
+    )
 
 
 def _is_memory(error: BaseException) -> bool:

@@ -51,7 +51,8 @@ def reconstruct(
 ) -> None:
     """Encode sentences and decode their codes.
 
-    Prints each sentence above its reconstruction; into a pipe, both on one line, a tab between; with --json a list of objects.
+    Prints each sentence above its reconstruction; into a pipe, both on one line, a tab between;
+    with --json a list of objects.
     """
     choice = o.choice_of(temperature, top_k, top_p, beam, max_length)
     from aecore import api
@@ -59,15 +60,23 @@ def reconstruct(
     with working():
         found = api.load(run, device)
         sentences = s.sentences_for(found, file, n)
-        pairs = list(zip(sentences, found.reconstruct(sentences, temperature, seed, **choice), strict=True))
+        pairs = list(
+            zip(sentences, found.reconstruct(sentences, temperature, seed, **choice), strict=True)
+        )
     s.print_reconstructions(pairs, as_json)
 
 
 def interpolate(
     run: o.RunPath,
-    start: Annotated[str, typer.Argument(metavar="SENTENCE", show_default=False, help="Where the way begins.")],
-    end: Annotated[str, typer.Argument(metavar="SENTENCE", show_default=False, help="Where it ends.")],
-    steps: Annotated[int, typer.Option(metavar="N", min=2, help="Points on the way, both ends included.")] = 7,
+    start: Annotated[
+        str, typer.Argument(metavar="SENTENCE", show_default=False, help="Where the way begins.")
+    ],
+    end: Annotated[
+        str, typer.Argument(metavar="SENTENCE", show_default=False, help="Where it ends.")
+    ],
+    steps: Annotated[
+        int, typer.Option(metavar="N", min=2, help="Points on the way, both ends included.")
+    ] = 7,
     temperature: o.Temperature = None,
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
@@ -79,7 +88,8 @@ def interpolate(
 ) -> None:
     """Decode points between the codes of two sentences.
 
-    Prints a sentence a line, from the reconstruction of the first to that of the second; with --json a list of strings.
+    Prints a sentence a line, from the reconstruction of the first to that of the second; with
+    --json a list of strings.
     """
     choice = o.choice_of(temperature, top_k, top_p, beam, max_length)
     from aecore import api
@@ -96,14 +106,16 @@ def encode(
     file: o.SentenceFile = None,
     n: o.TestSentences = 5,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write .npy, .safetensors or .tsv instead of printing.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write .npy, .safetensors or .tsv instead of printing."),
     ] = None,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
     """Turn sentences into codes, the centres of their posteriors.
 
-    Prints a code a line, its numbers with tabs between, for decode to read; with --json a list of lists.
+    Prints a code a line, its numbers with tabs between, for decode to read; with --json a list of
+    lists.
     """
     from aecore import api
     from aecore.generation.codes import check_suffix, write_codes
@@ -124,7 +136,11 @@ def decode(
     run: o.RunPath,
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", show_default=False, help="Codes: .npy, .safetensors, or lines; - is standard input."),
+        typer.Argument(
+            metavar="[FILE]",
+            show_default=False,
+            help="Codes: .npy, .safetensors, or lines; - is standard input.",
+        ),
     ] = None,
     temperature: o.Temperature = None,
     top_k: o.TopK = 0,

@@ -22,8 +22,13 @@ def listed(load: bool, registries: Iterable[Path] = ()) -> tuple[list[Described]
     """Every plugin that is installed, then those that registries know besides; and what is wrong with the registries."""
     catalogue = Catalogue.discover(registries)
     entries = [_tried(catalogue, entry) if load else entry for entry in catalogue.entries.values()]
-    known = {name: listing for name, listing in catalogue.known.items() if name not in catalogue.entries}
-    found = [*map(described, entries), *(_described_listing(name, listing) for name, listing in known.items())]
+    known = {
+        name: listing for name, listing in catalogue.known.items() if name not in catalogue.entries
+    }
+    found = [
+        *map(described, entries),
+        *(_described_listing(name, listing) for name, listing in known.items()),
+    ]
     return [_with_origin(plugin, catalogue) for plugin in found], catalogue.registries.warnings()
 
 
@@ -105,7 +110,10 @@ def _paper(paper: Paper | None) -> Described | None:
 
 def _capabilities(capabilities: Capabilities | None) -> dict[str, str | list[str]]:
     stated = capabilities.stated() if capabilities else {}
-    return {word: sorted(level) if isinstance(level, frozenset) else level for word, level in stated.items()}
+    return {
+        word: sorted(level) if isinstance(level, frozenset) else level
+        for word, level in stated.items()
+    }
 
 
 def table_rows(found: list[Described]) -> list[list[str]]:
@@ -129,13 +137,21 @@ def problems(found: list[Described]) -> list[str]:
     if not bad:
         return []
     lines = [f"  {p['name']}: {p['problem'].splitlines()[0]}" for p in bad]
-    return ["", *lines, f"aecore plugins info {bad[0]['name'] if len(bad) == 1 else 'NAME'} explains"]
+    return [
+        "",
+        *lines,
+        f"aecore plugins info {bad[0]['name'] if len(bad) == 1 else 'NAME'} explains",
+    ]
 
 
 def facts(plugin: Described) -> list[tuple[str, str]]:
     """Name and text of what ``info`` shows above the settings."""
     paper = plugin["paper"]
-    cited = f"{paper['title']}\n{paper['venue']} {paper['year']}, {paper['url']}".rstrip(", ") if paper else "-"
+    cited = (
+        f"{paper['title']}\n{paper['venue']} {paper['year']}, {paper['url']}".rstrip(", ")
+        if paper
+        else "-"
+    )
     found = [
         ("status", f"{plugin['status']}\n{plugin['problem']}".rstrip()),
         ("paper", cited),
@@ -145,7 +161,11 @@ def facts(plugin: Described) -> list[tuple[str, str]]:
     if plugin["registry"]:
         found.insert(3, ("registry", plugin["registry"]))
     if plugin["batching"]:
-        found += [("requires", _needs(plugin)), ("provides", _gives(plugin)), ("batches", plugin["batching"])]
+        found += [
+            ("requires", _needs(plugin)),
+            ("provides", _gives(plugin)),
+            ("batches", plugin["batching"]),
+        ]
     return found
 
 
@@ -158,12 +178,18 @@ def _needs(plugin: Mapping[str, Any]) -> str:
 
 
 def _gives(plugin: Mapping[str, Any]) -> str:
-    return "\n".join(f"{word} {level_text(level)}" for word, level in plugin["provides"].items()) or "nothing of its own"
+    return (
+        "\n".join(f"{word} {level_text(level)}" for word, level in plugin["provides"].items())
+        or "nothing of its own"
+    )
 
 
 def setting_rows(plugin: Described) -> list[list[str]]:
     """Setting, type, default, range, meaning."""
-    return [[s["name"], s["type"], s["default_text"], s["range"], s["description"]] for s in plugin["settings"]]
+    return [
+        [s["name"], s["type"], s["default_text"], s["range"], s["description"]]
+        for s in plugin["settings"]
+    ]
 
 
 def usage(plugin: Described) -> list[str]:
@@ -175,5 +201,9 @@ def usage(plugin: Described) -> list[str]:
     if plugin["name"] == DEFAULTS:
         return ["", "it is part of every run: aecore train"]
     settings = [s for s in plugin["settings"] if s["default_text"] not in {"-", "required"}]
-    example = f" --set {plugin['name']}.{settings[0]['name']}={settings[0]['default_text']}" if settings else ""
+    example = (
+        f" --set {plugin['name']}.{settings[0]['name']}={settings[0]['default_text']}"
+        if settings
+        else ""
+    )
     return ["", f"to use it: aecore train --plugin {plugin['name']}{example}"]

@@ -16,12 +16,26 @@ from aecore_cli.progress import listening
 from aecore_cli.sentences import first_sentences
 from aecore_cli.show import note, print_pairs, print_table, shortened, title, working
 
-#: Reconstructions that are shown; samples, of a corpus that has no grammar to count them by; sentences that are counted.
+#: Reconstructions that are shown; samples, of a corpus that has no grammar to count them by;
+#: sentences that are counted.
 SHOWN, SAMPLES, READ = 3, 20, 200
 #: Points of the interpolation, of which those that say something new are shown.
 POINTS = 41
-#: The figures of a split, in the order of the table; those that cost most are left out where they were not measured.
-COLUMNS = ("sentences", "tokens", "nll_elbo", "ppl_elbo", "nll_iw", "ppl_iw", "rec", "kl", "mi", "mi_batch", "au")
+#: The figures of a split, in the order of the table; those that cost most are left out where they
+#: were not measured.
+COLUMNS = (
+    "sentences",
+    "tokens",
+    "nll_elbo",
+    "ppl_elbo",
+    "nll_iw",
+    "ppl_iw",
+    "rec",
+    "kl",
+    "mi",
+    "mi_batch",
+    "au",
+)
 
 
 def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> None:
@@ -60,7 +74,9 @@ def _way(run: Run, start: str, end: str) -> list[str]:
 def _print_reconstructions(sentences: Sequence[str], found: Sequence[str]) -> None:
     """The first few, and how many of all came back."""
     n, exact, words = reconstruction(sentences, found)
-    print(f"\n{title('reconstructions, test split')}: {exact} of {n} word for word, {words:.0%} of their words in place")
+    print(
+        f"\n{title('reconstructions, test split')}: {exact} of {n} word for word, {words:.0%} of their words in place"
+    )
     for pair in list(zip(sentences, found, strict=True))[:SHOWN]:
         print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
 
@@ -86,7 +102,11 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     estimators = figures["estimators"]
     names = [name for name in COLUMNS if not (name.endswith("_iw") and figures.get(name) is None)]
     heads = ["split", *names]
-    print_table(heads, [[str(figures["split"]), *(_number(figures.get(name)) for name in names)]], right=heads[1:])
+    print_table(
+        heads,
+        [[str(figures["split"]), *(_number(figures.get(name)) for name in names)]],
+        right=heads[1:],
+    )
     print()
     pairs = [(name, estimators[name]) for name in COLUMNS if estimators.get(name)]
     if any(name.startswith("judge_") for name in figures):
@@ -94,7 +114,12 @@ def print_figures(figures: Mapping[str, Any]) -> None:
         pairs.append(("judge", estimators["judge_nll_samples"]))
     if "selected" in figures:
         pairs.append(("selected", _selection(figures)))
-    print_pairs([*pairs, ("units", "nats per sentence; ppl: per token, </s> counted; au: latent dimensions")])
+    print_pairs(
+        [
+            *pairs,
+            ("units", "nats per sentence; ppl: per token, </s> counted; au: latent dimensions"),
+        ]
+    )
 
 
 def _print_verdict(figures: Mapping[str, Any]) -> None:
@@ -136,8 +161,12 @@ def _next_lines(run: Run) -> Iterator[str]:
 def _another_plugin(run: Run) -> str | None:
     """An installed method that the run does not use; a schedule where there is one, which is the least of a change."""
     entries = Catalogue.discover().entries.values()
-    unused = [e for e in entries if e.status == "ok" and e.name not in {DEFAULTS, *run.config.plugins}]
-    unused.sort(key=lambda entry: entry.manifest is None or "beta_schedule" not in entry.manifest.hooks)
+    unused = [
+        e for e in entries if e.status == "ok" and e.name not in {DEFAULTS, *run.config.plugins}
+    ]
+    unused.sort(
+        key=lambda entry: entry.manifest is None or "beta_schedule" not in entry.manifest.hooks
+    )
     return unused[0].name if unused else None
 
 

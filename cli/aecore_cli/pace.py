@@ -22,9 +22,16 @@ class Pace:
     steps_per_s: float = 0.0
     _marks: deque[tuple[float, int, int]] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
-    def begin(self, phase: str, done: int, total: int, steps_per_epoch: int, now: float = 0.0) -> None:
+    def begin(
+        self, phase: str, done: int, total: int, steps_per_epoch: int, now: float = 0.0
+    ) -> None:
         """A phase starts, or goes on."""
-        self.phase, self.done, self.total, self.steps_per_epoch = phase, done, total, steps_per_epoch
+        self.phase, self.done, self.total, self.steps_per_epoch = (
+            phase,
+            done,
+            total,
+            steps_per_epoch,
+        )
         self.tokens_per_s = self.steps_per_s = 0.0
         self._marks.clear()
 
@@ -61,7 +68,9 @@ class Pace:
         stage = "" if self.phase == "joint" else f"[{self.phase}] "
         where = [f"{stage}epoch {self.epoch}", f"step {self.done}/{self.total}"]
         return (
-            [*where, f"{self.tokens_per_s:,.0f} tokens/s", f"ETA {duration(self.seconds_left)}"] if self.steps_per_s else where
+            [*where, f"{self.tokens_per_s:,.0f} tokens/s", f"ETA {duration(self.seconds_left)}"]
+            if self.steps_per_s
+            else where
         )
 
 

@@ -22,13 +22,16 @@ def plugins(context: typer.Context) -> None:
 
 @app.command("list")
 def list_plugins(
-    load: Annotated[bool, typer.Option("--load", help="Import each, and show what an import raises.")] = False,
+    load: Annotated[
+        bool, typer.Option("--load", help="Import each, and show what an import raises.")
+    ] = False,
     registry: o.Registries = None,
     as_json: o.AsJson = False,
 ) -> None:
     """List the plugins that are installed or known.
 
-    Prints name, version, hooks, paper and status of each; none is imported unless --load asks for it.
+    Prints name, version, hooks, paper and status of each; none is imported unless --load asks for
+    it.
     """
     from aecore_cli.listing import listed, problems, table_rows
 
@@ -46,13 +49,16 @@ def list_plugins(
 
 @app.command()
 def info(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="A plugin; - is read as _.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="A plugin; - is read as _.")
+    ],
     registry: o.Registries = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Show one plugin.
 
-    Prints its paper, hooks, what it requires and provides, its settings with their ranges, and how to use it.
+    Prints its paper, hooks, what it requires and provides, its settings with their ranges, and how
+    to use it.
     """
     from aecore_cli.listing import facts, informed, setting_rows, usage
 
@@ -74,11 +80,19 @@ def info(
 
 @app.command()
 def new(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The plugin's name, as --plugin takes it.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", show_default=False, help="The plugin's name, as --plugin takes it."
+        ),
+    ],
     hooks: Annotated[
-        list[str] | None, typer.Option(metavar="A,B", help="The hooks that it implements; kl_penalty unless given.")
+        list[str] | None,
+        typer.Option(metavar="A,B", help="The hooks that it implements; kl_penalty unless given."),
     ] = None,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Where to put the folder aecore-NAME.")] = Path(),
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Where to put the folder aecore-NAME.")
+    ] = Path(),
     registry: o.Registries = None,
 ) -> None:
     """Write a new plugin that can be installed, trained and checked at once.
@@ -96,15 +110,21 @@ def new(
 
 @app.command()
 def check(
-    name: Annotated[str | None, typer.Argument(metavar="[NAME]", show_default=False, help="An installed plugin.")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every plugin that is installed.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", show_default=False, help="An installed plugin."),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every plugin that is installed.")
+    ] = False,
     assignments: o.Settings = None,
     registry: o.Registries = None,
     as_json: o.AsJson = False,
 ) -> None:
     """Run the conformance kit over a plugin.
 
-    Prints each check that applies, its outcome and time, then failures and exceptions. Exit code 1 where a check failed.
+    Prints each check that applies, its outcome and time, then failures and exceptions. Exit code 1
+    where a check failed.
     """
     if (name is None) != everything:
         raise typer.BadParameter("a NAME or --all is due, one of the two.")

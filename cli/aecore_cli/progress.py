@@ -44,7 +44,9 @@ def listening() -> Iterator[Progress]:
 def figures(row: Row) -> list[str]:
     """``rec 18.21``, ``kl 4.97``, ``beta 0.031``, as far as they were computed."""
     formats = {"rec": ".2f", "kl": ".2f", "beta": ".3g"}
-    return [f"{name} {row[name]:{form}}" for name, form in formats.items() if row.get(name) is not None]
+    return [
+        f"{name} {row[name]:{form}}" for name, form in formats.items() if row.get(name) is not None
+    ]
 
 
 def validation(row: Row) -> list[str]:
@@ -57,7 +59,9 @@ def validation(row: Row) -> list[str]:
 def latents(row: Row, encoding: str | None, bars: int = BARS) -> list[str]:
     """``au 5/8``, ``kl/dim ▁▂█▁▁▃▁▁ to 1.92``, as far as they were measured."""
     units, divergences = row.get("au"), row.get("kl_per_dimension")
-    found = [] if units is None else [f"au {units}" + (f"/{len(divergences)}" if divergences else "")]
+    found = (
+        [] if units is None else [f"au {units}" + (f"/{len(divergences)}" if divergences else "")]
+    )
     if divergences:
         found.append(f"kl/dim {sparkline(divergences, encoding, bars)} to {max(divergences):.2f}")
     return found
@@ -66,7 +70,8 @@ def latents(row: Row, encoding: str | None, bars: int = BARS) -> list[str]:
 def sparkline(values: Sequence[float], encoding: str | None, bars: int = BARS) -> str:
     """A bar for each value, or for the largest of some neighbours where there are more than ``bars``; 0 at the bottom.
 
-    The top is the largest value, but `TOP` at least: small differences between small values are not blown up.
+    The top is the largest value, but `TOP` at least: small differences between small values are not
+        blown up.
     """
     share = -(-len(values) // bars)
     pooled = [max(values[start : start + share]) for start in range(0, len(values), share)]
@@ -246,12 +251,28 @@ class LiveProgress(_Paced):
         total = f"{pace.total:,}"
         steps = f"{pace.done:>{len(total)},}/{total}"
         width = max(10, min(40, self.console.width - 52))
-        done = ProgressBar(pace.total, pace.done, width, complete_style="cyan", finished_style="cyan", style="bright_black")
+        done = ProgressBar(
+            pace.total,
+            pace.done,
+            width,
+            complete_style="cyan",
+            finished_style="cyan",
+            style="bright_black",
+        )
         bar.add_row(pace.name, done, steps, f"epoch {pace.epoch}", left)
         speed = [f"{pace.tokens_per_s:,.0f} tokens/s"] if pace.steps_per_s else []
         lines = [Text(doing or "  ".join([*speed, *figures(self._values)]), style="dim")]
-        if found := latents(self._valid, self.console.encoding, max(8, min(BARS, self.console.width - 38))):
-            lines.append(Text(f"validation: {'  '.join(found)}", style="dim", no_wrap=True, overflow="ellipsis"))
+        if found := latents(
+            self._valid, self.console.encoding, max(8, min(BARS, self.console.width - 38))
+        ):
+            lines.append(
+                Text(
+                    f"validation: {'  '.join(found)}",
+                    style="dim",
+                    no_wrap=True,
+                    overflow="ellipsis",
+                )
+            )
         return Group(bar, *lines)
 
 
@@ -273,5 +294,7 @@ def _cells(pace: Pace, train: Row, valid: Row) -> tuple[str, ...]:
         (valid, "ppl_elbo", ".2f"),
         (valid, "au", "d"),
     ]
-    values = [f"{row[name]:{form}}" if row.get(name) is not None else "-" for row, name, form in shown]
+    values = [
+        f"{row[name]:{form}}" if row.get(name) is not None else "-" for row, name, form in shown
+    ]
     return (pace.epoch, f"{pace.done:,}", f"{pace.tokens_per_s:,.0f}", *values)

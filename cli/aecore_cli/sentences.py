@@ -60,14 +60,20 @@ def codes_from(file: Path | None) -> Tensor:
     if file is not None and file != STDIN:
         return read_codes(file)
     if file is None and not _piped():
-        raise DataError("there are no codes to decode", "due: a FILE, or a pipe: aecore encode RUN | aecore decode RUN")
+        raise DataError(
+            "there are no codes to decode",
+            "due: a FILE, or a pipe: aecore encode RUN | aecore decode RUN",
+        )
     return parse_codes(bounded_lines(_standard_input("codes")), "standard input")
 
 
 def first_sentences(run: Run, n: int) -> list[str]:
     """The first n sentences of the test split, as the vocabulary knows them."""
     split = run.split("test").head(n)
-    return [run.vocabulary.decode(split.flat[start:end]) for start, end in pairwise(split.offsets.tolist())]
+    return [
+        run.vocabulary.decode(split.flat[start:end])
+        for start, end in pairwise(split.offsets.tolist())
+    ]
 
 
 def _piped() -> bool:

@@ -7,7 +7,14 @@ from typing import Any
 
 from pydantic import BaseModel
 
-TYPES = {"number": "float", "integer": "int", "boolean": "bool", "string": "str", "array": "list", "object": "table"}
+TYPES = {
+    "number": "float",
+    "integer": "int",
+    "boolean": "bool",
+    "string": "str",
+    "array": "list",
+    "object": "table",
+}
 BOUNDS = {"exclusiveMinimum": ">", "minimum": ">=", "exclusiveMaximum": "<", "maximum": "<="}
 
 
@@ -15,7 +22,10 @@ def read_settings(schema: type[BaseModel]) -> list[dict[str, Any]]:
     """Name, type, default, range and meaning of each setting."""
     described = schema.model_json_schema()
     required = set(described.get("required", ()))
-    return [_setting(name, found, name in required) for name, found in described.get("properties", {}).items()]
+    return [
+        _setting(name, found, name in required)
+        for name, found in described.get("properties", {}).items()
+    ]
 
 
 def _setting(name: str, schema: dict[str, Any], required: bool) -> dict[str, Any]:
@@ -35,7 +45,10 @@ def _choices(schema: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _type(schema: dict[str, Any]) -> str:
-    names = ["table" if "$ref" in choice else TYPES.get(choice.get("type", "string"), "any") for choice in _choices(schema)]
+    names = [
+        "table" if "$ref" in choice else TYPES.get(choice.get("type", "string"), "any")
+        for choice in _choices(schema)
+    ]
     return " or ".join(dict.fromkeys(names))
 
 
@@ -44,7 +57,10 @@ def _range(schema: dict[str, Any]) -> str:
     (choice, *_) = _choices(schema)
     if "enum" in choice or "const" in choice:
         return " | ".join(str(value) for value in choice.get("enum", [choice.get("const")]))
-    return ", ".join(f"{sign} {choice[bound]:g}" for bound, sign in BOUNDS.items() if bound in choice) or "-"
+    return (
+        ", ".join(f"{sign} {choice[bound]:g}" for bound, sign in BOUNDS.items() if bound in choice)
+        or "-"
+    )
 
 
 def _toml(value: Any) -> str:

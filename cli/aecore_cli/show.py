@@ -12,7 +12,13 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 #: Words that a terminal shows in colour.
-STYLES = {"ok": "green", "broken": "red", "duplicate": "red", "incompatible": "yellow", "not installed": "dim"} | {
+STYLES = {
+    "ok": "green",
+    "broken": "red",
+    "duplicate": "red",
+    "incompatible": "yellow",
+    "not installed": "dim",
+} | {
     "passed": "green",
     "failed": "red",
     "excepted": "yellow",
@@ -39,7 +45,9 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), indent: str = "") -> None:
+def print_table(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str] = (), indent: str = ""
+) -> None:
     """A table: folded to the width of a terminal, aligned and never cut elsewhere.
 
     Args:
@@ -56,14 +64,19 @@ def print_table(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequ
 def aligned(rows: Sequence[Sequence[str]], right: Sequence[bool]) -> list[str]:
     """Rows as lines of equal columns, two spaces apart."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(_pad(*cell) for cell in zip(row, widths, right, strict=True)).rstrip() for row in rows]
+    return [
+        "  ".join(_pad(*cell) for cell in zip(row, widths, right, strict=True)).rstrip()
+        for row in rows
+    ]
 
 
 def _pad(text: str, width: int, right: bool) -> str:
     return text.rjust(width) if right else text.ljust(width)
 
 
-def _print_rich(heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], indent: str) -> None:
+def _print_rich(
+    heads: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[str], indent: str
+) -> None:
     from rich.console import Console
     from rich.padding import Padding
     from rich.table import Table

@@ -12,7 +12,16 @@ import pytest
 
 from aecore_cli.__main__ import main
 
-TINY = ("--set", "train.max_steps=3", "--set", "train.batch_size=8", "--set", "evaluate.iw_samples=5", "--device", "cpu")
+TINY = (
+    "--set",
+    "train.max_steps=3",
+    "--set",
+    "train.batch_size=8",
+    "--set",
+    "evaluate.iw_samples=5",
+    "--device",
+    "cpu",
+)
 
 
 @dataclass(frozen=True)

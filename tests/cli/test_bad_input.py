@@ -7,12 +7,21 @@ import io
 import pytest
 
 TRAIN = {
-    "plugin": (["--plugin", "control-va"], ["no plugin is called 'control_va'", "Did you mean 'controlvae'?", "installed:"]),
+    "plugin": (
+        ["--plugin", "control-va"],
+        ["no plugin is called 'control_va'", "Did you mean 'controlvae'?", "installed:"],
+    ),
     "float": (["--set", "train.epochs=1.5"], ["train.epochs = 1.5", "integer"]),
-    "type": (["--plugin", "betavae", "--set", "betavae.beta=big"], ["betavae.beta = 'big'", "aecore plugins info betavae"]),
+    "type": (
+        ["--plugin", "betavae", "--set", "betavae.beta=big"],
+        ["betavae.beta = 'big'", "aecore plugins info betavae"],
+    ),
     "range": (["--epochs", "0"], ["train.epochs = 0", "greater than or equal to 1"]),
     "unknown key": (["--set", "train.epoch=3"], ["train.epoch", "Did you mean 'epochs'?"]),
-    "unknown plugin key": (["--plugin", "betavae", "--set", "betavae.bet=3"], ["Did you mean 'beta'?"]),
+    "unknown plugin key": (
+        ["--plugin", "betavae", "--set", "betavae.bet=3"],
+        ["Did you mean 'beta'?"],
+    ),
     "inactive plugin": (["--set", "betavae.beta=2"], ["no active plugin", "--plugin betavae"]),
     "no value": (["--set", "train.epochs"], ["'train.epochs' is no setting", "KEY=VALUE"]),
     "empty key": (["--set", "=3"], ["is no setting"]),
@@ -21,7 +30,10 @@ TRAIN = {
     "config": (["--config", "none.toml"], ["there is no file 'none.toml'"]),
     "device": (["--device", "gpu"], ["'--device'", "auto, cpu, cuda"]),
     "markup": (["--plugin", "[red]x[/red]"], ["[red]x[/red]"]),
-    "two owners": (["--plugin", "betavae", "--plugin", "controlvae"], ["'betavae' and 'controlvae' both own beta_schedule"]),
+    "two owners": (
+        ["--plugin", "betavae", "--plugin", "controlvae"],
+        ["'betavae' and 'controlvae' both own beta_schedule"],
+    ),
 }
 
 

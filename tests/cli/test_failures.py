@@ -21,13 +21,29 @@ class OutOfMemoryError(RuntimeError):
 
 CASES = [
     (ConfigError("what", "evidence"), 2, "error: what\n  evidence"),
-    (Stopped("stopped at step 3", "to go on", signal_number=signal.SIGTERM), 143, "stopped at step 3\n  to go on"),
+    (
+        Stopped("stopped at step 3", "to go on", signal_number=signal.SIGTERM),
+        143,
+        "stopped at step 3\n  to go on",
+    ),
     (KeyboardInterrupt(), 130, "interrupted"),
-    (OSError(28, "No space left on device", "runs/a"), 2, "error: 'runs/a': No space left on device"),
+    (
+        OSError(28, "No space left on device", "runs/a"),
+        2,
+        "error: 'runs/a': No space left on device",
+    ),
     (OSError("odd"), 2, "error: odd"),
     (KeyError("x"), 1, "bug: KeyError: 'x' (not your mistake; --debug shows the traceback)"),
-    (ValueError("one\n  two"), 1, "bug: ValueError: one (not your mistake; --debug shows the traceback)"),
-    (AssertionError(), 1, "bug: AssertionError: no message (not your mistake; --debug shows the traceback)"),
+    (
+        ValueError("one\n  two"),
+        1,
+        "bug: ValueError: one (not your mistake; --debug shows the traceback)",
+    ),
+    (
+        AssertionError(),
+        1,
+        "bug: AssertionError: no message (not your mistake; --debug shows the traceback)",
+    ),
 ]
 
 
@@ -37,7 +53,12 @@ def test_explained(error, code, text):
 
 
 @pytest.mark.parametrize(
-    "error", [MemoryError(), OutOfMemoryError("CUDA out of memory.\nTried"), RuntimeError("[enforce] DefaultCPUAllocator: no")]
+    "error",
+    [
+        MemoryError(),
+        OutOfMemoryError("CUDA out of memory.\nTried"),
+        RuntimeError("[enforce] DefaultCPUAllocator: no"),
+    ],
 )
 def test_out_of_memory_says_what_to_make_smaller(error):
     code, text = explain(error)
@@ -63,7 +84,12 @@ def test_without_debug_there_is_none(capsys):
 
 
 @pytest.mark.parametrize(
-    "words", [("--debug", "evaluate", "nowhere"), ("evaluate", "nowhere", "--debug"), ("evaluate", "--debug", "nowhere")]
+    "words",
+    [
+        ("--debug", "evaluate", "nowhere"),
+        ("evaluate", "nowhere", "--debug"),
+        ("evaluate", "--debug", "nowhere"),
+    ],
 )
 def test_debug_stands_anywhere(cli, words):
     said = cli(*words)
@@ -87,7 +113,9 @@ def test_warnings_are_one_line(capsys):
 
 
 def test_what_plugins_print_stays_off_stdout(cli, monkeypatch, run):
-    monkeypatch.setattr("aecore.runs.run.Run.sample", lambda *_, **__: print("chatter") or ["a sentence"])
+    monkeypatch.setattr(
+        "aecore.runs.run.Run.sample", lambda *_, **__: print("chatter") or ["a sentence"]
+    )
     said = cli("sample", run, "--json")
     assert said.out == '[\n  "a sentence"\n]\n'
     assert "chatter" in said.err
@@ -103,7 +131,9 @@ def test_a_reader_that_leaves_is_no_error():
     assert child.wait() == 141
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device that is always full is a thing of Linux")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="a device that is always full is a thing of Linux"
+)
 def test_a_full_disk_under_stdout_is_said_in_one_line():
     with Path("/dev/full").open("w") as full:
         words = [sys.executable, "-m", "aecore_cli", "plugins", "list"]
@@ -118,8 +148,22 @@ def training(tmp_path):
     children = []
 
     def start(name):
-        words = ["train", "--epochs", "500", "--set", "train.log_every=1", "--device", "cpu", "--out", str(tmp_path / name)]
-        children.append(subprocess.Popen([sys.executable, "-m", "aecore_cli", *words], stdout=-1, stderr=-1, text=True))
+        words = [
+            "train",
+            "--epochs",
+            "500",
+            "--set",
+            "train.log_every=1",
+            "--device",
+            "cpu",
+            "--out",
+            str(tmp_path / name),
+        ]
+        children.append(
+            subprocess.Popen(
+                [sys.executable, "-m", "aecore_cli", *words], stdout=-1, stderr=-1, text=True
+            )
+        )
         return children[-1]
 
     yield start

@@ -24,7 +24,13 @@ def test_encode_and_decode_in_a_pipe_are_reconstruct(run, tmp_path):
     (tmp_path / "f.txt").write_text(SENTENCES)
     command = f"{sys.executable} -m aecore_cli"
     script = f"{command} encode '{run}' f.txt --device cpu | {command} decode '{run}' --device cpu"
-    piped = subprocess.run(["bash", "-o", "pipefail", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    piped = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", script],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert piped.stdout.splitlines() == aecore.load(run, "cpu").reconstruct(SENTENCES.splitlines())
 
 
@@ -42,7 +48,9 @@ def test_codes_go_through_files(cli, run, file, name):
     assert said.out == ""
     assert said.err == f"{name}: 3 codes of 8 numbers\n"
     pairs = json.loads(cli("reconstruct", run, file, "--json").out)
-    assert json.loads(cli("decode", run, name, "--json").out) == [pair["reconstruction"] for pair in pairs]
+    assert json.loads(cli("decode", run, name, "--json").out) == [
+        pair["reconstruction"] for pair in pairs
+    ]
 
 
 def test_encode_takes_the_test_split_unless_told(cli, run):
@@ -53,7 +61,10 @@ def test_codes_of_another_size_are_refused(cli, run, tmp_path):
     (tmp_path / "c.tsv").write_text("1\t2\n")
     said = cli("decode", run, "c.tsv")
     assert said.code == 2
-    assert said.err == "error: the codes have the shape (1, 2)\n  due: (N, 8), the latent size of the run\n"
+    assert (
+        said.err
+        == "error: the codes have the shape (1, 2)\n  due: (N, 8), the latent size of the run\n"
+    )
 
 
 def test_decode_needs_codes(cli, run):
@@ -84,11 +95,16 @@ def test_an_empty_sentence_is_refused(cli, run):
     assert "sentence 2 is empty" in said.err
 
 
-@pytest.mark.parametrize("verb", [("sample",), ("reconstruct",), ("interpolate", "a", "the school"), ("decode", "c.tsv")])
+@pytest.mark.parametrize(
+    "verb", [("sample",), ("reconstruct",), ("interpolate", "a", "the school"), ("decode", "c.tsv")]
+)
 def test_the_verbs_that_decode_choose_words_alike(cli, run, tmp_path, verb):
     (tmp_path / "c.tsv").write_text("\t".join("12345678") + "\n")
     verb, *words = verb
-    drawn = [cli(verb, run, *words, "--top-p", "0.95", "--seed", seed, "--max-length", "9").out for seed in "011"]
+    drawn = [
+        cli(verb, run, *words, "--top-p", "0.95", "--seed", seed, "--max-length", "9").out
+        for seed in "011"
+    ]
     assert drawn[1] == drawn[2] != drawn[0]
     assert cli(verb, run, *words, "--beam", "3", "--max-length", "4").code == 0
     said = cli(verb, run, *words, "--beam", "3", "--temperature", "0.5")
@@ -105,5 +121,14 @@ def test_the_flags_are_checked_before_the_run_is_looked_for(cli, tmp_path):
 def test_python_takes_the_same_settings(run):
     found = aecore.load(run, "cpu")
     assert found.sample(4, temperature=0.9, top_k=20, seed=3) == found.sample(4, 0.9, 3, top_k=20)
-    assert found.sample(4, 0.9, 3, top_k=20, max_length=2) != found.sample(4, 0.9, 4, top_k=20, max_length=2)
-    assert len(found.interpolate("the nurse smiled in the school", "these women are calm in the museum", 3, beam=2)) == 3
+    assert found.sample(4, 0.9, 3, top_k=20, max_length=2) != found.sample(
+        4, 0.9, 4, top_k=20, max_length=2
+    )
+    assert (
+        len(
+            found.interpolate(
+                "the nurse smiled in the school", "these women are calm in the museum", 3, beam=2
+            )
+        )
+        == 3
+    )

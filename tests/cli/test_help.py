@@ -36,7 +36,9 @@ def test_every_command_says_what_it_prints(cli, verb):
 
 def test_the_help_lists_exactly_the_verbs_that_exist(cli):
     said = cli("--help")
-    listed = [line.split()[0] for line in said.out.partition("Commands:")[2].splitlines() if line.strip()]
+    listed = [
+        line.split()[0] for line in said.out.partition("Commands:")[2].splitlines() if line.strip()
+    ]
     generating = ["sample", "reconstruct", "interpolate", "encode", "decode"]
     assert listed == ["train", "resume", "evaluate", *generating, "compose", "plugins"]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns
@@ -60,7 +62,9 @@ def test_version(cli):
 def test_an_unknown_command_is_met_with_the_closest(cli):
     said = cli("trian")
     assert said.code == 2
-    assert said.err == "error: no such command 'trian'. Did you mean 'train'?\n  see: aecore --help\n"
+    assert (
+        said.err == "error: no such command 'trian'. Did you mean 'train'?\n  see: aecore --help\n"
+    )
 
 
 def test_an_unknown_option_is_met_with_the_closest(cli):
@@ -91,12 +95,16 @@ LIGHT = [
 def test_looking_around_imports_neither_torch_nor_numpy_nor_a_plugin(words):
     heavy = "{'torch', 'numpy', 'rich', 'aecore_annealing', 'aecore_betavae', 'aecore_controlvae'} & set(sys.modules)"
     code = f"import sys; from aecore_cli.__main__ import main; code = main({words!r}); print(code, {heavy}, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
+    )
     assert done.stderr == "0 set()\n"
     assert done.stdout
 
 
 def test_the_module_runs_as_the_program_does():
-    done = subprocess.run([sys.executable, "-m", "aecore_cli", "nonsense"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "aecore_cli", "nonsense"], capture_output=True, text=True
+    )
     assert done.returncode == 2
     assert done.stdout == ""

@@ -19,7 +19,9 @@ def test_training_ends_without_reconstructions(trained_lm):
     assert "zero-element" not in said.err
 
 
-@pytest.mark.parametrize("words", [("encode",), ("reconstruct",), ("interpolate", "a", "b"), ("decode", "codes.tsv")])
+@pytest.mark.parametrize(
+    "words", [("encode",), ("reconstruct",), ("interpolate", "a", "b"), ("decode", "codes.tsv")]
+)
 def test_verbs_that_need_codes_are_refused(cli, lm, tmp_path, words):
     (tmp_path / "codes.tsv").write_text("\t".join(["0"] * 8) + "\n")
     verb, *rest = words
@@ -40,18 +42,27 @@ def test_samples_are_drawn_unless_told_otherwise(cli, lm):
 def test_a_judge_prints_its_figures(cli, lm, run):
     words = ("evaluate", run, "--judge", lm, "--limit", "8", "--iw-samples", "0", "--device", "cpu")
     found = json.loads(cli(*words, "--json").out)
-    alone = json.loads(cli("evaluate", lm, "--limit", "8", "--iw-samples", "0", "--device", "cpu", "--json").out)
-    assert found["judge_nll_sentences"] == pytest.approx(alone["nll_elbo"], abs=1e-5)  # one corpus, one vocabulary
+    alone = json.loads(
+        cli("evaluate", lm, "--limit", "8", "--iw-samples", "0", "--device", "cpu", "--json").out
+    )
+    # one corpus, one vocabulary
+    assert found["judge_nll_sentences"] == pytest.approx(alone["nll_elbo"], abs=1e-5)
     assert found["judge_ppl_sentences"] == pytest.approx(alone["ppl_elbo"], rel=1e-5)
     assert found["judge_unknown_sentences"] == 0
     said = cli(*words)
-    assert ["text", "judge_nll", "judge_ppl", "judge_unknown"] in [line.split() for line in said.out.splitlines()]
+    assert ["text", "judge_nll", "judge_ppl", "judge_unknown"] in [
+        line.split() for line in said.out.splitlines()
+    ]
     assert f"judge     exact, by the language model '{lm}'; 8 sentences" in said.out
 
 
 def test_the_texts_are_as_many_as_asked_for(lm, run):
     texts = aecore.load(run, "cpu").texts("valid", 6)
-    assert {name: len(sentences) for name, sentences in texts.items()} == {"samples": 6, "sentences": 6, "reconstructions": 6}
+    assert {name: len(sentences) for name, sentences in texts.items()} == {
+        "samples": 6,
+        "sentences": 6,
+        "reconstructions": 6,
+    }
     assert set(aecore.load(lm, "cpu").texts("test", 2)) == {"samples", "sentences"}
 
 

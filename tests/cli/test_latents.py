@@ -19,7 +19,14 @@ VALID = {
     "au": 2,
     "kl_per_dimension": [0.0, 2.0, 1.0],
 }
-TRAIN = {"stage": "joint", "split": "train", "span": "epoch", "rec": 18.214, "kl": 4.968, "beta": 0.0314}
+TRAIN = {
+    "stage": "joint",
+    "split": "train",
+    "span": "epoch",
+    "rec": 18.214,
+    "kl": 4.968,
+    "beta": 0.0314,
+}
 
 
 def test_a_bar_a_dimension_between_nothing_and_the_largest():
@@ -50,12 +57,16 @@ def test_plain_lines_end_with_it(capsys):
     progress.begin("joint", 10, 10, 10)
     progress.row(TRAIN)
     progress.row(VALID)
-    assert capsys.readouterr().err.endswith("| valid nll_elbo 23.40  ppl 5.10  au 2/3  kl/dim ▁█▅ to 2.00\n")
+    assert capsys.readouterr().err.endswith(
+        "| valid nll_elbo 23.40  ppl 5.10  au 2/3  kl/dim ▁█▅ to 2.00\n"
+    )
 
 
 @pytest.mark.parametrize("width", [60, 100])
 def test_the_live_view_keeps_it_under_the_bar(width):
-    console = Console(file=io.StringIO(), force_terminal=True, width=width, highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=width, highlight=False, color_system=None
+    )
     progress = LiveProgress(console)
     progress.begin("joint", 10, 20, 10)
     progress.row(TRAIN)
@@ -70,6 +81,8 @@ def test_the_live_view_keeps_it_under_the_bar(width):
 def test_an_alarm_stands_out_and_keeps_its_lines(capsys):
     PlainProgress().alarm("it has collapsed\n  try: this")
     assert capsys.readouterr().err == "warning: it has collapsed\n  try: this\n"
-    console = Console(file=io.StringIO(), force_terminal=True, width=60, highlight=False, color_system="standard")
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=60, highlight=False, color_system="standard"
+    )
     LiveProgress(console).alarm("it has collapsed\n  try: this")
     assert console.file.getvalue() == "\x1b[1;33mit has collapsed\x1b[0m\n  try: this\n"

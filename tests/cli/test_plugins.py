@@ -30,7 +30,11 @@ def zoo(tmp_path, monkeypatch):
         "from_the_future": (">=7", ""),
         "without_manifest": (None, ""),
     }
-    points = [point for point in entry_points(group="aecore.plugins") if point.name in {"vae", "controlvae", "betavae"}]
+    points = [
+        point
+        for point in entry_points(group="aecore.plugins")
+        if point.name in {"vae", "controlvae", "betavae"}
+    ]
     for name, (api, code) in broken.items():
         package = tmp_path / "site" / f"zoo_{name}"
         package.mkdir(parents=True)
@@ -144,7 +148,9 @@ def test_compose_names_who_answers(cli):
 
 
 def test_compose_with_settings_reads_them(cli):
-    found = json.loads(cli("compose", "controlvae", "--set", "controlvae.target_kl=5", "--json").out)
+    found = json.loads(
+        cli("compose", "controlvae", "--set", "controlvae.target_kl=5", "--json").out
+    )
     assert found["plugins"] == ["controlvae"]
     assert found["hooks"]["beta_schedule"] == ["controlvae"]
     assert found["levels"]["objective_gradient"] == ["decoder", "encoder"]

@@ -14,7 +14,11 @@ from aecore_cli import checking
 from aecore_cli.checking import own_settings
 from aecore_cli.creating import split_hooks
 
-QUICK = ["check_exceptions_are_known", "check_settings_round_trip", "check_penalty_keeps_the_gradient"]
+QUICK = [
+    "check_exceptions_are_known",
+    "check_settings_round_trip",
+    "check_penalty_keeps_the_gradient",
+]
 
 
 @pytest.fixture
@@ -58,7 +62,9 @@ def test_new_says_what_it_wrote_and_what_to_type_next(cli, tmp_path):
 
 
 def test_new_names_the_hooks_that_came_along(cli):
-    said = cli("plugins", "new", "gan", "--hooks", "critic_loss, prior-sample", "--hooks", "kl_penalty")
+    said = cli(
+        "plugins", "new", "gan", "--hooks", "critic_loss, prior-sample", "--hooks", "kl_penalty"
+    )
     assert said.code == 0
     assert "hooks: prior_logprob, prior_sample, critic_loss, kl_penalty, extra_loss" in said.out
     assert "note: extra_loss came along: without it nothing listens to the critic" in said.out
@@ -138,7 +144,9 @@ def test_a_failure_is_explained_and_counts(cli, installed, quick):
     said = cli("plugins", "check", "fresh")
     assert said.code == 1
     assert "2 passed, 1 failed" in said.out
-    assert "fails check_penalty_keeps_the_gradient: kl_loss has no gradient in the encoder" in said.out
+    assert (
+        "fails check_penalty_keeps_the_gradient: kl_loss has no gradient in the encoder" in said.out
+    )
 
 
 def test_an_exception_is_shown_with_its_reason(cli, installed, quick):
@@ -147,7 +155,9 @@ def test_an_exception_is_shown_with_its_reason(cli, installed, quick):
         file.write('[fresh.exceptions]\ncheck_penalty_keeps_the_gradient = "it is a constant"\n')
     said = cli("plugins", "check", "fresh")
     assert said.code == 0
-    assert said.out.endswith("excepted: check_penalty_keeps_the_gradient\n  reason: it is a constant\n")
+    assert said.out.endswith(
+        "excepted: check_penalty_keeps_the_gradient\n  reason: it is a constant\n"
+    )
 
 
 def test_check_as_data(cli, installed, quick):
@@ -159,7 +169,10 @@ def test_check_as_data(cli, installed, quick):
 
 def test_fewer_than_promised_is_a_failure(cli, installed, quick, monkeypatch):
     def lazy(subject, progress):
-        return [replace(result, status="not applicable") for result in testing.run_checks(subject, progress=progress)]
+        return [
+            replace(result, status="not applicable")
+            for result in testing.run_checks(subject, progress=progress)
+        ]
 
     monkeypatch.setattr(checking, "run_checks", lazy)
     said = cli("plugins", "check", "fresh")
@@ -192,7 +205,9 @@ def test_check_of_what_is_not_there(cli, words, due):
 
 def test_check_all_goes_on_past_a_broken_one(cli, installed, quick, tmp_path):
     installed.write_text("import dragons")
-    (tmp_path / "lab.toml").write_text('[far]\ndistribution = "aecore-far"\ninstall = "pip install aecore-far"\nsummary = ""\n')
+    (tmp_path / "lab.toml").write_text(
+        '[far]\ndistribution = "aecore-far"\ninstall = "pip install aecore-far"\nsummary = ""\n'
+    )
     said = cli("plugins", "check", "--all", "--registry", "lab.toml")
     assert said.code == 1
     rows = {line.split()[0]: line for line in said.out.splitlines() if line.strip()}

@@ -11,8 +11,22 @@ from aecore_cli import progress as module
 from aecore_cli.pace import Pace, duration
 from aecore_cli.progress import LiveProgress, PlainProgress
 
-TRAIN = {"stage": "joint", "split": "train", "span": "epoch", "rec": 18.214, "kl": 4.968, "beta": 0.0314}
-VALID = {"stage": "joint", "split": "valid", "rec": 18.0, "kl": 5.4, "nll_elbo": 23.4, "ppl_elbo": 5.1}
+TRAIN = {
+    "stage": "joint",
+    "split": "train",
+    "span": "epoch",
+    "rec": 18.214,
+    "kl": 4.968,
+    "beta": 0.0314,
+}
+VALID = {
+    "stage": "joint",
+    "split": "valid",
+    "rec": 18.0,
+    "kl": 5.4,
+    "nll_elbo": 23.4,
+    "ppl_elbo": 5.1,
+}
 
 
 @pytest.fixture
@@ -74,7 +88,9 @@ def test_where_the_divergence_gives_no_bound_the_parts_are_shown(clock, capsys):
 
 @pytest.fixture
 def live(clock):
-    console = Console(file=io.StringIO(), force_terminal=True, width=90, highlight=False, color_system=None)
+    console = Console(
+        file=io.StringIO(), force_terminal=True, width=90, highlight=False, color_system=None
+    )
     progress = LiveProgress(console)
     yield progress
     progress.end()
@@ -85,7 +101,9 @@ def test_the_bar_is_drawn_five_times_a_second_at_most(clock, live):
     drawn = []
     for step in range(1, 1001):
         clock.now += 0.002
-        live.step(step, 100, lambda step=step: drawn.append(step) or {"rec": 1.0, "kl": 0.5, "beta": 1.0})
+        live.step(
+            step, 100, lambda step=step: drawn.append(step) or {"rec": 1.0, "kl": 0.5, "beta": 1.0}
+        )
     assert len(drawn) == pytest.approx(10, abs=1)
     shown = live.console.file.getvalue()
     assert "50,000 tokens/s  rec 1.00  kl 0.50  beta 1" in shown
@@ -98,7 +116,11 @@ def test_epochs_scroll_above_the_bar_in_columns(clock, live):
     live.step(250, 100, unwanted)
     live.row(TRAIN)
     live.row(VALID)
-    lines = [line for line in live.console.file.getvalue().splitlines() if "valid nll" in line or "23.40" in line]
+    lines = [
+        line
+        for line in live.console.file.getvalue().splitlines()
+        if "valid nll" in line or "23.40" in line
+    ]
     head, row = (line.rpartition("\x1b[2K")[2] for line in lines)
     assert head.index("rec") + 3 == row.index("18.21") + 5
     assert head.index("ppl") + 3 == row.index("5.10") + 4
@@ -135,6 +157,8 @@ def test_evaluation_does_not_slow_the_speed():
     assert pace.seconds_left == 8
 
 
-@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (21.4, "0:21"), (723, "12:03"), (10800, "3:00:00")])
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0, "0:00"), (21.4, "0:21"), (723, "12:03"), (10800, "3:00:00")]
+)
 def test_duration(seconds, text):
     assert duration(seconds) == text

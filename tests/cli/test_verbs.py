@@ -17,7 +17,18 @@ def test_train_ends_with_figures_examples_and_what_to_type_next(trained):
     assert said.code == 0, said.err
     heads, figures = [line.split() for line in said.out.splitlines()[:2]]
     summary = json.loads((path / "summary.json").read_text())
-    assert heads == ["split", "sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl", "mi", "mi_batch", "au"]
+    assert heads == [
+        "split",
+        "sentences",
+        "tokens",
+        "nll_elbo",
+        "ppl_elbo",
+        "rec",
+        "kl",
+        "mi",
+        "mi_batch",
+        "au",
+    ]
     assert figures[:4] == ["test", "500", f"{summary['tokens']:,}", f"{summary['nll_elbo']:.2f}"]
     assert "\nkl        analytic\n" in said.out
     assert "selected  the last weights, step 3 (epoch 0.003)" in said.out
@@ -28,8 +39,15 @@ def test_train_ends_with_figures_examples_and_what_to_type_next(trained):
     samples = rest.partition("\n\n")[0].splitlines()
     assert len(samples) == 20
     assert len(set(samples)) == int(counts[1])
-    assert re.search(r"reconstructions, test split: \d+ of 200 word for word, \d+% of their words in place", said.out)
-    way = said.out.partition("from one test sentence to another\n")[2].partition("\n\n")[0].splitlines()
+    assert re.search(
+        r"reconstructions, test split: \d+ of 200 word for word, \d+% of their words in place",
+        said.out,
+    )
+    way = (
+        said.out.partition("from one test sentence to another\n")[2]
+        .partition("\n\n")[0]
+        .splitlines()
+    )
     assert way
     assert all(one != other for one, other in pairwise(way))
 
@@ -69,8 +87,22 @@ def test_resume_extends(cli, tmp_path):
 
 
 def test_flags_and_settings_reach_the_run(cli, tmp_path):
-    (tmp_path / "c.toml").write_text("[train]\nseed = 3\nbatch_size = 8\nmax_steps = 1\n[plugins.betavae]\nbeta = 0.25\n")
-    said = cli("train", "--config", "c.toml", "--data", "toy[:100]", "--seed", "4", "--set", "model.latent=2", "--out", "r")
+    (tmp_path / "c.toml").write_text(
+        "[train]\nseed = 3\nbatch_size = 8\nmax_steps = 1\n[plugins.betavae]\nbeta = 0.25\n"
+    )
+    said = cli(
+        "train",
+        "--config",
+        "c.toml",
+        "--data",
+        "toy[:100]",
+        "--seed",
+        "4",
+        "--set",
+        "model.latent=2",
+        "--out",
+        "r",
+    )
     assert said.code == 0, said.err
     config = (tmp_path / "r" / "config.toml").read_text()
     for line in ('spec = "toy[:100]"', "seed = 4", "latent = 2", "beta = 0.25"):
@@ -90,7 +122,12 @@ def test_evaluate_prints_json_alone(cli, run):
     assert figures["nll_elbo"] == pytest.approx(figures["rec"] + figures["kl"])
     assert figures["estimators"]["kl"] == "analytic"
     assert figures["estimators"]["nll_iw"] == "importance-weighted, 5 samples of the posterior"
-    assert json.loads(cli("evaluate", run, "--limit", "20", "--iw-samples", "0", "--json").out)["nll_iw"] is None
+    assert (
+        json.loads(cli("evaluate", run, "--limit", "20", "--iw-samples", "0", "--json").out)[
+            "nll_iw"
+        ]
+        is None
+    )
 
 
 def test_evaluate_prints_a_table(cli, run):
@@ -121,7 +158,10 @@ def test_reconstruct_takes_the_test_split_unless_told(cli, run):
 def test_reconstruct_reads_a_file_and_says_what_it_drops(cli, run, tmp_path):
     (tmp_path / "f.txt").write_bytes(b"the cat sat\n\nthe nurse smiled in the school\n")
     said = cli("reconstruct", run, "f.txt", "--json")
-    assert [pair["sentence"] for pair in json.loads(said.out)] == ["the cat sat", "the nurse smiled in the school"]
+    assert [pair["sentence"] for pair in json.loads(said.out)] == [
+        "the cat sat",
+        "the nurse smiled in the school",
+    ]
     assert "warning: f.txt: 1 empty line dropped (line 2)" in said.err
     assert "note: 2 words are not in the run's vocabulary" in said.err
 
@@ -137,5 +177,8 @@ def test_reconstruct_reads_a_pipe(cli, run, tmp_path, monkeypatch, words):
 
 
 def test_figures_that_json_cannot_hold_are_null(cli, run, monkeypatch):
-    monkeypatch.setattr("aecore.runs.run.Run.evaluate", lambda *_: {"ppl_elbo": float("inf"), "deep": [float("nan")]})
+    monkeypatch.setattr(
+        "aecore.runs.run.Run.evaluate",
+        lambda *_: {"ppl_elbo": float("inf"), "deep": [float("nan")]},
+    )
     assert json.loads(cli("evaluate", run, "--json").out) == {"ppl_elbo": None, "deep": [None]}

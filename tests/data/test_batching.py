@@ -8,7 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aecore.data import batching
-from aecore.data.batching import POOL_BATCHES, BlockPlan, Plan, WholePlan, epoch_plan, evaluation_plan, some_sentences
+from aecore.data.batching import (
+    POOL_BATCHES,
+    BlockPlan,
+    Plan,
+    WholePlan,
+    epoch_plan,
+    evaluation_plan,
+    some_sentences,
+)
 from aecore.streams import stream
 
 MODES = ["bucketed", "mixed"]
@@ -24,10 +32,16 @@ def some_lengths(n: int) -> torch.Tensor:
 
 
 @settings(deadline=None)
-@given(st.lists(st.integers(1, 30), max_size=400), st.integers(1, 9), st.sampled_from([*MODES, "evaluation"]))
+@given(
+    st.lists(st.integers(1, 30), max_size=400),
+    st.integers(1, 9),
+    st.sampled_from([*MODES, "evaluation"]),
+)
 def test_every_sentence_once_and_one_batch_at_most_not_full(lengths, batch_size, mode):
     rows = torch.tensor(lengths, dtype=torch.int64)
-    plan = evaluation_plan(rows, batch_size) if mode == "evaluation" else draw(rows, batch_size, mode)
+    plan = (
+        evaluation_plan(rows, batch_size) if mode == "evaluation" else draw(rows, batch_size, mode)
+    )
     batches = [batch.tolist() for batch in plan]
     assert sorted(chain.from_iterable(batches)) == list(range(len(lengths)))
     assert len(plan) == len(batches) == -(-len(lengths) // batch_size)
@@ -46,7 +60,11 @@ def test_batches_by_number():
 @pytest.mark.parametrize("mode", MODES)
 def test_same_stream_same_plan_other_stream_other_plan(mode):
     lengths = some_lengths(500)
-    first, again, other = draw(lengths, 8, mode), draw(lengths, 8, mode), draw(lengths, 8, mode, seed=1)
+    first, again, other = (
+        draw(lengths, 8, mode),
+        draw(lengths, 8, mode),
+        draw(lengths, 8, mode, seed=1),
+    )
     assert torch.equal(first.order, again.order)
     assert torch.equal(first.bounds, again.bounds)
     assert not torch.equal(first.order, other.order)
@@ -54,7 +72,10 @@ def test_same_stream_same_plan_other_stream_other_plan(mode):
 
 def test_bucketed_batches_within_one_pool_do_not_overlap_in_length():
     lengths = some_lengths(POOL_BATCHES * 4)
-    spans = sorted((int(lengths[batch].min()), int(lengths[batch].max())) for batch in draw(lengths, 4, "bucketed"))
+    spans = sorted(
+        (int(lengths[batch].min()), int(lengths[batch].max()))
+        for batch in draw(lengths, 4, "bucketed")
+    )
     assert len(spans) == POOL_BATCHES
     assert all(before[1] <= after[0] for before, after in pairwise(spans))
 
@@ -63,7 +84,9 @@ def test_bucketing_saves_padding_and_mixing_does_not():
     lengths = some_lengths(4000)
 
     def full(plan: Plan) -> float:
-        return sum(int(lengths[batch].sum()) for batch in plan) / sum(int(lengths[batch].max()) * len(batch) for batch in plan)
+        return sum(int(lengths[batch].sum()) for batch in plan) / sum(
+            int(lengths[batch].max()) * len(batch) for batch in plan
+        )
 
     assert full(draw(lengths, 32, "bucketed")) > 0.97
     assert full(draw(lengths, 32, "mixed")) < 0.6
@@ -81,7 +104,9 @@ def test_bucketed_batches_come_in_random_order_and_composition():
 
 def test_the_batch_that_is_not_full_comes_anywhere():
     lengths = some_lengths(50)
-    places = {[len(batch) for batch in draw(lengths, 8, "bucketed", seed)].index(2) for seed in range(60)}
+    places = {
+        [len(batch) for batch in draw(lengths, 8, "bucketed", seed)].index(2) for seed in range(60)
+    }
     assert places == set(range(7))
 
 
@@ -137,7 +162,11 @@ def tiny_windows(monkeypatch):
 @pytest.mark.parametrize("n", [1, 7, 8, 32, 33, 100, 203])
 def test_blocks_hold_every_sentence_once_and_one_batch_at_most_is_not_full(n, batch_size, mode):
     lengths = some_lengths(n)
-    plan = evaluation_plan(lengths, batch_size) if mode == "evaluation" else draw(lengths, batch_size, mode)
+    plan = (
+        evaluation_plan(lengths, batch_size)
+        if mode == "evaluation"
+        else draw(lengths, batch_size, mode)
+    )
     assert isinstance(plan, BlockPlan)
     batches = [batch.tolist() for batch in plan]
     assert sorted(chain.from_iterable(batches)) == list(range(n))
@@ -183,7 +212,8 @@ def test_windows_are_of_distant_blocks_and_shuffled_within():
     assert len({number // 8 for number in first}) == 4
     assert max(first) - min(first) > 400
     blocks = [number // 8 for number in first]
-    assert sum(one != two for one, two in pairwise(blocks)) > 12  # 23 expected of 31; 3 if blocks stayed together
+    # 23 expected of 31; 3 if blocks stayed together
+    assert sum(one != two for one, two in pairwise(blocks)) > 12
 
 
 @pytest.mark.usefixtures("tiny_windows")
@@ -200,7 +230,9 @@ def test_evaluation_in_blocks_sorts_neighbours_and_draws_nothing():
     before = torch.get_rng_state()
     lengths = some_lengths(70)
     plan = evaluation_plan(lengths, 4)
-    assert [number for index in range(8) for number in plan[index].tolist()] == lengths[:32].argsort(stable=True).tolist()
+    assert [number for index in range(8) for number in plan[index].tolist()] == lengths[
+        :32
+    ].argsort(stable=True).tolist()
     assert torch.equal(before, torch.get_rng_state())
 
 

@@ -56,15 +56,25 @@ def builds(monkeypatch):
 def tensors(corpus):
     for split in (corpus.train, corpus.valid, corpus.test):
         target = [] if split.target is None else [split.target.flat, split.target.offsets]
-        originals = [] if split.originals is None else [split.originals.flat, split.originals.offsets]
+        originals = (
+            [] if split.originals is None else [split.originals.flat, split.originals.offsets]
+        )
         labels = [] if split.labels is None else [split.labels]
         yield from (split.flat, split.offsets, *labels, *target, *originals)
 
 
 def same(one, other):
     assert one.vocabulary.to_json() == other.vocabulary.to_json()
-    assert (one.fingerprint, one.kind, one.labels, one.reports) == (other.fingerprint, other.kind, other.labels, other.reports)
-    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(tensors(one), tensors(other), strict=True))
+    assert (one.fingerprint, one.kind, one.labels, one.reports) == (
+        other.fingerprint,
+        other.kind,
+        other.labels,
+        other.reports,
+    )
+    assert all(
+        torch.equal(a, b) and a.dtype == b.dtype
+        for a, b in zip(tensors(one), tensors(other), strict=True)
+    )
     return True
 
 
@@ -89,14 +99,26 @@ def test_the_second_time_no_text_is_read(spec, builds):
 def test_every_kind_comes_back_as_it_was(tmp_path, source, builds):
     made = load_corpus(source)
     for split in (made.train, made.valid, made.test):
-        sentences = [made.vocabulary.decode(row) for row in split.batch(torch.arange(len(split))).tokens]
+        sentences = [
+            made.vocabulary.decode(row) for row in split.batch(torch.arange(len(split))).tokens
+        ]
         if made.kind == "pairs":
-            targets = [made.vocabulary.decode(row) for row in split.target.batch(torch.arange(len(split))).tokens]
-            rows = [{"source": one, "target": other} for one, other in zip(sentences, targets, strict=True)]
+            targets = [
+                made.vocabulary.decode(row)
+                for row in split.target.batch(torch.arange(len(split))).tokens
+            ]
+            rows = [
+                {"source": one, "target": other}
+                for one, other in zip(sentences, targets, strict=True)
+            ]
         else:
             labels = [made.labels[number] for number in split.labels.tolist()]
-            rows = [{"text": one, "label": other} for one, other in zip(sentences, labels, strict=True)]
-        (tmp_path / f"{split.name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+            rows = [
+                {"text": one, "label": other} for one, other in zip(sentences, labels, strict=True)
+            ]
+        (tmp_path / f"{split.name}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows)
+        )
     written, mapped = load_corpus(str(tmp_path)), load_corpus(str(tmp_path))
     assert len(builds) == 1
     assert same(written, mapped)
@@ -106,7 +128,9 @@ def test_every_kind_comes_back_as_it_was(tmp_path, source, builds):
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
 def test_the_tensors_are_the_files(spec, home):
     corpus = load_corpus(spec)
-    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(home) in line]
+    mapped = [
+        line for line in Path("/proc/self/maps").read_text().splitlines() if str(home) in line
+    ]
     assert len(mapped) >= 6
     corpus.train.flat[0] = 99  # private to the process
     assert load_corpus(spec).train.flat[0] == 5
@@ -124,7 +148,9 @@ def test_each_of_the_options_has_an_entry_of_its_own(spec, builds, home):
     ]
     first = [load_corpus(**variant) for variant in variants]
     assert len({corpus.fingerprint for corpus in first}) == 6  # half of four sentences are two
-    assert all(same(one, load_corpus(**variant)) for one, variant in zip(first, variants, strict=True))
+    assert all(
+        same(one, load_corpus(**variant)) for one, variant in zip(first, variants, strict=True)
+    )
     assert len(builds) == len(entries(home)) == len(variants)
 
 
@@ -198,7 +224,15 @@ def test_a_damaged_entry_is_built_again(spec, in_memory, builds, home, name, dam
 
 @pytest.mark.parametrize(
     "change",
-    [{"format": 0}, {"format": "1"}, {"kind": "audio"}, {"reports": [{}]}, {"more": 1}, {"files": {}}, {"labels": None}],
+    [
+        {"format": 0},
+        {"format": "1"},
+        {"kind": "audio"},
+        {"reports": [{}]},
+        {"more": 1},
+        {"files": {}},
+        {"labels": None},
+    ],
 )
 def test_a_foreign_entry_is_built_again(spec, builds, home, change):
     first = load_corpus(spec)
@@ -215,7 +249,9 @@ def test_an_entry_with_a_file_too_many_is_built_again(spec, builds, home):
     assert len(builds) == 2
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"tokenizer": 3}', '{"tokenizer": "../.."}', "\ud7ff"])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "null", '{"tokenizer": 3}', '{"tokenizer": "../.."}', "\ud7ff"]
+)
 def test_a_damaged_pointer_is_written_again(spec, builds, home, text):
     first = load_corpus(spec)
     pointer = next(home.glob("*.json"))
@@ -302,7 +338,10 @@ def test_without_a_cache_the_text_is_prepared_for_one_process(spec, tmp_path, mo
         f"the cache cannot be written ({tmp_path}/file/data: Not a directory), so the text is prepared for this process alone"
     ]
     assert not list(tmp_path.glob("aecore-*"))
-    assert [len(found.train.batch(indices)) for indices in evaluation_plan(found.train, 3)] == [3, 1]
+    assert [len(found.train.batch(indices)) for indices in evaluation_plan(found.train, 3)] == [
+        3,
+        1,
+    ]
 
 
 @pytest.fixture
@@ -328,7 +367,9 @@ def test_on_a_full_disk_a_large_corpus_is_refused(spec, monkeypatch):
     monkeypatch.setattr(cache, "SMALL", 10)
     with pytest.raises(DataError) as caught:
         load_corpus(spec)
-    assert str(caught.value).startswith("there is no room to prepare 0.0 GB of text.\n  cache:            /")
+    assert str(caught.value).startswith(
+        "there is no room to prepare 0.0 GB of text.\n  cache:            /"
+    )
     assert "\n  AECORE_CACHE names another folder" in str(caught.value)
 
 

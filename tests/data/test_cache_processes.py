@@ -22,7 +22,9 @@ print(json.dumps([corpus.fingerprint, corpus.train.tokens]))
 def text(tmp_path):
     folder = tmp_path / "text"
     folder.mkdir()
-    lines = [" ".join(str(number * 7919 % 5003 + step) for step in range(12)) for number in range(1000)]
+    lines = [
+        " ".join(str(number * 7919 % 5003 + step) for step in range(12)) for number in range(1000)
+    ]
     (folder / "train.txt").write_text("\n".join(lines * 300))
     for name in ("valid", "test"):
         (folder / f"{name}.txt").write_text("\n".join(lines[:10]))
@@ -32,7 +34,9 @@ def text(tmp_path):
 def start(text, tmp_path):
     environment = {**os.environ, "AECORE_CACHE": str(tmp_path / "home"), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", LOAD, str(text)]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def test_two_that_start_at_once_build_once_and_agree(text, tmp_path):
@@ -48,7 +52,10 @@ def test_a_build_that_is_killed_anywhere_is_done_again(text, tmp_path):
     home = tmp_path / "home" / "data"
     for written in (0, 1, 3_000_000):
         process = start(text, tmp_path)
-        while process.poll() is None and sum(path.stat().st_size for path in home.glob(".*/*")) < written:
+        while (
+            process.poll() is None
+            and sum(path.stat().st_size for path in home.glob(".*/*")) < written
+        ):
             time.sleep(0.005)
         process.send_signal(signal.SIGKILL)
         process.communicate()

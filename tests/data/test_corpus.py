@@ -27,7 +27,9 @@ def test_ids_tokens_and_lengths(folder):
     assert corpus.valid.flat.tolist() == [7, 3]
     assert corpus.test.flat.tolist() == [6, 3, 5]
     assert len(corpus.vocabulary) == 8
-    assert [line for report in corpus.reports for line in report.lines()] == ["train.txt: 1 empty line dropped (line 3)"]
+    assert [line for report in corpus.reports for line in report.lines()] == [
+        "train.txt: 1 empty line dropped (line 3)"
+    ]
 
 
 def test_a_batch_is_framed_and_padded_to_its_longest_sentence(folder):
@@ -37,12 +39,18 @@ def test_a_batch_is_framed_and_padded_to_its_longest_sentence(folder):
     assert batch.index.tolist() == [2, 0]
     assert batch.targets.tolist() == [[5, 2, 0, 0], [5, 6, 7, 2]]
     assert batch.mask.tolist() == [[True, True, False, False], [True] * 4]
-    assert {str(part.dtype) for part in (batch.tokens, batch.lengths, batch.index)} == {"torch.int64"}
+    assert {str(part.dtype) for part in (batch.tokens, batch.lengths, batch.index)} == {
+        "torch.int64"
+    }
 
 
 def test_sentences_may_repeat_or_be_empty():
     split = Split.of("file", ["a", "", "a a"], Vocabulary.build(["a"]))
-    assert split.batch(torch.tensor([1, 2, 1])).tokens.tolist() == [[1, 2, 0, 0], [1, 4, 4, 2], [1, 2, 0, 0]]
+    assert split.batch(torch.tensor([1, 2, 1])).tokens.tolist() == [
+        [1, 2, 0, 0],
+        [1, 4, 4, 2],
+        [1, 2, 0, 0],
+    ]
     assert split.batch(torch.tensor([1])).tokens.tolist() == [[1, 2]]
 
 
@@ -102,7 +110,10 @@ def test_a_split_by_name(folder):
     assert corpus.split("valid") is corpus.valid
     with pytest.raises(ConfigError) as caught:
         corpus.split("tset")
-    assert str(caught.value) == "no split is called 'tset'. Did you mean 'test'?\n  splits: train, valid, test"
+    assert (
+        str(caught.value)
+        == "no split is called 'tset'. Did you mean 'test'?\n  splits: train, valid, test"
+    )
 
 
 def test_loading_leaves_the_random_state_alone():

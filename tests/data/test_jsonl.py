@@ -53,12 +53,25 @@ def test_text_and_json_lines_of_the_same_sentences_are_the_same_corpus(tmp_path)
 
 def test_labels_are_numbered_in_sorted_order_of_the_whole_training_split(tmp_path):
     train = [text("a", label="pos"), text("b", label="neg"), text("c", label="mid")]
-    spec = write(tmp_path, train=train, valid=[text("a", label="neg")], test=[text("b", label="pos"), text("c", label="mid")])
+    spec = write(
+        tmp_path,
+        train=train,
+        valid=[text("a", label="neg")],
+        test=[text("b", label="pos"), text("c", label="mid")],
+    )
     corpus = load_corpus(spec)
     assert (corpus.kind, corpus.labels) == ("labelled", ("mid", "neg", "pos"))
-    assert [split.labels.tolist() for split in (corpus.train, corpus.valid, corpus.test)] == [[2, 1, 0], [1], [2, 0]]
+    assert [split.labels.tolist() for split in (corpus.train, corpus.valid, corpus.test)] == [
+        [2, 1, 0],
+        [1],
+        [2, 0],
+    ]
     head = load_corpus(f"{spec}[:1]")
-    assert (head.labels, head.train.labels.tolist(), len(head.valid)) == (("mid", "neg", "pos"), [2], 1)
+    assert (head.labels, head.train.labels.tolist(), len(head.valid)) == (
+        ("mid", "neg", "pos"),
+        [2],
+        1,
+    )
     batch = corpus.train.batch(torch.tensor([2, 0]))
     assert batch.labels.tolist() == [0, 2]
     assert batch.labels.dtype == torch.int64
@@ -77,8 +90,14 @@ def test_whole_numbers_are_labels_by_value_and_mixtures_by_their_text(tmp_path):
 
 def test_a_label_that_training_has_not_is_a_bad_line(tmp_path):
     row = text("a", label="x")
-    corpus = load_corpus(write(tmp_path, train=[row], valid=[row, text("b", label="y"), text("c", label=1)], test=[row]))
-    assert notes(corpus) == ["valid.jsonl: 2 unseen-label (not in the training split) lines dropped (lines 2, 3)"]
+    corpus = load_corpus(
+        write(
+            tmp_path, train=[row], valid=[row, text("b", label="y"), text("c", label=1)], test=[row]
+        )
+    )
+    assert notes(corpus) == [
+        "valid.jsonl: 2 unseen-label (not in the training split) lines dropped (lines 2, 3)"
+    ]
     assert len(corpus.valid) == 1
 
 
@@ -90,15 +109,28 @@ def test_too_many_labels_are_refused(tmp_path, monkeypatch):
 
 
 def test_pairs(tmp_path):
-    train = [pair("a b", "c"), {"source": "d", "references": ["e f", "g"]}, pair("a", "b", references=["c", "b"])]
-    valid = [{"source": "a", "references": ["b", "x y z"]}, pair("q", "Ä ☃", references=["Ä ☃", "u"])]
+    train = [
+        pair("a b", "c"),
+        {"source": "d", "references": ["e f", "g"]},
+        pair("a", "b", references=["c", "b"]),
+    ]
+    valid = [
+        {"source": "a", "references": ["b", "x y z"]},
+        pair("q", "Ä ☃", references=["Ä ☃", "u"]),
+    ]
     corpus = load_corpus(write(tmp_path, train=train, valid=valid, test=[pair("a", "b")]))
     assert corpus.kind == "pairs"
-    words = [corpus.vocabulary.decode(row) for row in corpus.train.target.batch(torch.arange(3)).tokens]
+    words = [
+        corpus.vocabulary.decode(row) for row in corpus.train.target.batch(torch.arange(3)).tokens
+    ]
     assert words == ["c", "e f", "b"]  # the first reference is the target
-    assert len(corpus.vocabulary) == 4 + 6  # a to f: sources and targets of train, no other reference
+    # a to f: sources and targets of train, no other reference
+    assert len(corpus.vocabulary) == 4 + 6
     assert corpus.train.originals is None
-    assert [corpus.valid.originals[number] for number in range(2)] == [("a", ("b", "x y z")), ("q", ("Ä ☃", "u"))]
+    assert [corpus.valid.originals[number] for number in range(2)] == [
+        ("a", ("b", "x y z")),
+        ("q", ("Ä ☃", "u")),
+    ]
     with pytest.raises(IndexError, match="sentence 2 of a split of 2"):
         corpus.valid.originals[2]
     assert len(corpus.valid.head(1).originals) == len(corpus.valid.head(1).target) == 1
@@ -144,7 +176,9 @@ BAD = [
 @pytest.mark.parametrize(("line", "reason"), BAD, ids=range(len(BAD)))
 def test_bad_labelled_lines(tmp_path, line, reason):
     good = text("a b", label=1)
-    corpus = load_corpus(write(tmp_path, train=[good, line, good], valid=[good], test=[good]), max_length=4)
+    corpus = load_corpus(
+        write(tmp_path, train=[good, line, good], valid=[good], test=[good]), max_length=4
+    )
     assert notes(corpus) == [f"train.jsonl: 1 {reason} line dropped (line 2)"]
     assert (corpus.reports[0].kept, len(corpus.train)) == (2, 2)
 
@@ -165,13 +199,17 @@ BAD_PAIRS = [
 @pytest.mark.parametrize(("line", "reason"), BAD_PAIRS, ids=range(len(BAD_PAIRS)))
 def test_bad_pairs(tmp_path, line, reason):
     good = pair("a", "b", references=["r r r r r r"])  # only sources and targets have a limit
-    corpus = load_corpus(write(tmp_path, train=[good], valid=[good, line], test=[good]), max_length=4)
+    corpus = load_corpus(
+        write(tmp_path, train=[good], valid=[good, line], test=[good]), max_length=4
+    )
     assert notes(corpus) == [f"valid.jsonl: 1 {reason} line dropped (line 2)"]
 
 
 def test_the_first_good_line_decides_not_the_first(tmp_path):
     train = ["{", {"source": "a"}, {"other": 1}, text("a", label=1), pair("a", "b"), text("b")]
-    corpus = load_corpus(write(tmp_path, train=train, valid=[text("a", label=1)], test=[text("a", label=1)]))
+    corpus = load_corpus(
+        write(tmp_path, train=train, valid=[text("a", label=1)], test=[text("a", label=1)])
+    )
     assert corpus.kind == "labelled"
     assert notes(corpus) == [
         "train.jsonl: 1 non-JSON line dropped (line 1)",
@@ -183,7 +221,8 @@ def test_the_first_good_line_decides_not_the_first(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("valid", "what"), [(text("a"), "sentences without labels"), (pair("a", "b"), "pairs"), (text("a", label=1), "")]
+    ("valid", "what"),
+    [(text("a"), "sentences without labels"), (pair("a", "b"), "pairs"), (text("a", label=1), "")],
 )
 def test_the_splits_must_agree(tmp_path, valid, what):
     good = text("a", label=1)
@@ -211,7 +250,9 @@ def test_a_file_without_a_good_line(tmp_path):
 
 def test_the_fingerprint_tells_labels_and_targets_apart(tmp_path):
     def fingerprint(row, *others):
-        return load_corpus(write(tmp_path, train=[row, *others], valid=[row], test=[row])).fingerprint
+        return load_corpus(
+            write(tmp_path, train=[row, *others], valid=[row], test=[row])
+        ).fingerprint
 
     labels = [fingerprint(text("a", label=label), text("b", label="n")) for label in "mno"]
     targets = [fingerprint(pair("a b", target)) for target in "ab"]
@@ -219,7 +260,9 @@ def test_the_fingerprint_tells_labels_and_targets_apart(tmp_path):
 
 
 def test_the_toys():
-    labelled, pairs, plain = (load_corpus(spec) for spec in ("toy:labelled[:20]", "toy:pairs", "toy[:20]"))
+    labelled, pairs, plain = (
+        load_corpus(spec) for spec in ("toy:labelled[:20]", "toy:pairs", "toy[:20]")
+    )
     assert (labelled.kind, labelled.labels) == ("labelled", ("negative", "positive"))
     assert torch.equal(labelled.train.flat, plain.train.flat)
     assert set(labelled.train.labels.tolist()) == {0, 1}
@@ -230,7 +273,11 @@ def test_the_toys():
 
 
 def test_labels_and_targets_go_where_their_batch_goes():
-    target = Batch(torch.tensor([[1, 7, 2, 0], [1, 8, 9, 2], [1, 2, 0, 0]]), torch.tensor([2, 3, 1]), torch.arange(3))
+    target = Batch(
+        torch.tensor([[1, 7, 2, 0], [1, 8, 9, 2], [1, 2, 0, 0]]),
+        torch.tensor([2, 3, 1]),
+        torch.arange(3),
+    )
     tokens = torch.tensor([[1, 4, 2], [1, 5, 2], [1, 6, 2]])
     batch = Batch(tokens, torch.tensor([2, 2, 2]), torch.arange(3), torch.tensor([5, 6, 7]), target)
     row = batch.rows(slice(0, 1))

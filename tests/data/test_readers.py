@@ -80,7 +80,9 @@ def test_bad_lines_are_counted_by_reason_with_their_numbers(tmp_path):
 
 def test_only_the_first_numbers_of_many_bad_lines_are_shown(tmp_path):
     text = read_file(write(tmp_path / "train.txt", b"a\n" + b"\n" * 1205), 3)
-    assert text.report.lines() == ["train.txt: 1,205 empty lines dropped (lines 2, 3, 4, 5, 6 and 1,200 more)"]
+    assert text.report.lines() == [
+        "train.txt: 1,205 empty lines dropped (lines 2, 3, 4, 5, 6 and 1,200 more)"
+    ]
 
 
 def test_a_sentence_of_exactly_max_length_words_is_kept(tmp_path):
@@ -113,7 +115,9 @@ def test_a_missing_split_shows_what_there_is(folder):
     )
     (folder / "val.txt").unlink()
     (folder / "test.txt").unlink()
-    assert refusal(folder).startswith(f"'{folder}' has no valid.txt and no test.txt.\n  found: train.txt\n")
+    assert refusal(folder).startswith(
+        f"'{folder}' has no valid.txt and no test.txt.\n  found: train.txt\n"
+    )
 
 
 def test_an_empty_folder_and_a_crowded_one(tmp_path):
@@ -143,11 +147,15 @@ def test_a_split_left_without_sentences(folder):
 
 def test_a_file_with_nul_bytes(folder):
     write(folder / "valid.txt", "a b\nc d\n".encode("utf-16"))
-    assert refusal(folder).startswith(f"'{folder}/valid.txt' is not a text file in UTF-8: line 1 holds a NUL byte.\n")
+    assert refusal(folder).startswith(
+        f"'{folder}/valid.txt' is not a text file in UTF-8: line 1 holds a NUL byte.\n"
+    )
     assert "iconv -f utf-16" in refusal(folder)
 
 
-@pytest.mark.parametrize(("good", "bad", "refused"), [(1, 1, False), (1, 2, True), (99, 20, False), (99, 23, True)])
+@pytest.mark.parametrize(
+    ("good", "bad", "refused"), [(1, 1, False), (1, 2, True), (99, 20, False), (99, 23, True)]
+)
 def test_a_file_in_another_encoding(folder, good, bad, refused):
     """Up to half of a small file, up to ten lines and a tenth of a large one: 119 lines allow 21, 122 allow 22."""
     write(folder / "train.txt", b"cafe\n" * good + "café\n".encode("latin-1") * bad)
@@ -162,7 +170,8 @@ def test_no_rights(folder, monkeypatch, method):
     def deny(self, *_):
         raise PermissionError(13, "Permission denied", str(self))
 
-    monkeypatch.setattr(Path, method, deny)  # root may read everything, so rights cannot be taken away for real
+    # root may read everything, so rights cannot be taken away for real
+    monkeypatch.setattr(Path, method, deny)
     assert "cannot be read: Permission denied.\n  ask for the right to read it" in refusal(folder)
 
 
@@ -180,11 +189,21 @@ def test_a_split_in_two_formats_or_none(folder):
     )
     (folder / "valid.txt").unlink()
     (folder / "test.txt").unlink()
-    assert refusal(folder).startswith(f"'{folder}' has no test.jsonl.\n  found: train.txt, valid.jsonl\n")
+    assert refusal(folder).startswith(
+        f"'{folder}' has no test.jsonl.\n  found: train.txt, valid.jsonl\n"
+    )
 
 
 def test_a_line_without_end_is_held_only_in_part(tmp_path, monkeypatch):
     monkeypatch.setattr(readers, "LONGEST_LINE", 2**20)
-    text = read_file(write(tmp_path / "f.txt", b"a\n" + b"b " * 2**20 + b"\n" + b"c " * 2**19 + b"\nd\n" + b"e" * 2**21), 3)
+    text = read_file(
+        write(
+            tmp_path / "f.txt",
+            b"a\n" + b"b " * 2**20 + b"\n" + b"c " * 2**19 + b"\nd\n" + b"e" * 2**21,
+        ),
+        3,
+    )
     assert text.sentences == ["a", "d"]
-    assert text.report.lines() == ["f.txt: 3 over-long (more than 1 MiB) lines dropped (lines 2, 3, 5)"]
+    assert text.report.lines() == [
+        "f.txt: 3 over-long (more than 1 MiB) lines dropped (lines 2, 3, 5)"
+    ]

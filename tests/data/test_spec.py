@@ -79,4 +79,7 @@ def test_a_size_out_of_range_says_why(text, why):
 def test_more_sentences_than_there_are():
     with pytest.raises(DataError) as caught:
         DataSpec.parse("ptb[:500]").size(100)
-    assert str(caught.value) == "'ptb[:500]' asks for 500 training sentences; there are 100.\n  for all of them: ptb"
+    assert (
+        str(caught.value)
+        == "'ptb[:500]' asks for 500 training sentences; there are 100.\n  for all of them: ptb"
+    )

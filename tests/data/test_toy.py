@@ -19,7 +19,10 @@ SENTENCES = [sentence for split in toy.sentences().values() for sentence in spli
 def test_the_corpus_is_pinned():
     """Figures on the toy are compared across machines and versions: a new hash is a new corpus, so say so in docs."""
     text = "\n".join(sentence.text for sentence in SENTENCES)
-    assert sha256(text.encode()).hexdigest() == "6467b4862b20197ca97eb094caf77742e25be3dd8fc05aa5d4894ec8156f3289"
+    assert (
+        sha256(text.encode()).hexdigest()
+        == "6467b4862b20197ca97eb094caf77742e25be3dd8fc05aa5d4894ec8156f3289"
+    )
 
 
 def test_the_corpus_ignores_the_global_seed():
@@ -30,7 +33,11 @@ def test_the_corpus_ignores_the_global_seed():
 
 
 def test_sizes_and_no_sentence_twice():
-    assert {name: len(split) for name, split in toy.sentences().items()} == {"train": 8000, "valid": 500, "test": 500}
+    assert {name: len(split) for name, split in toy.sentences().items()} == {
+        "train": 8000,
+        "valid": 500,
+        "test": 500,
+    }
     assert len({sentence.text for sentence in SENTENCES}) == 9000
 
 
@@ -39,7 +46,8 @@ def test_lengths_and_vocabulary():
     assert (min(lengths), max(lengths)) == (6, 11)
     known = Vocabulary.build(sentence.text for sentence in toy.sentences()["train"])
     assert len(known) == 90  # 86 words and the markers
-    assert 3 not in known.encode(sentence.text for sentence in SENTENCES)[0]  # no unknown word in valid and test
+    # no unknown word in valid and test
+    assert 3 not in known.encode(sentence.text for sentence in SENTENCES)[0]
 
 
 def test_factors_are_balanced():
@@ -81,13 +89,16 @@ def test_all_that_the_grammar_can_say():
 def test_the_entropy_of_a_sentence():
     """12.941 nats: a sentence is one row of choices, and these are independent given the form.
 
-    A slot of G groups takes log G for the group and the mean of log n for one of the n phrases in it. By hand, slot by slot:
-    (log 2 + log 16 / 2) + log 8 + (log 2 + log 24 / 2) + log 2 + 0 + log 8 + (log 2 + log 3 / 2), and log 12 for the form.
+    A slot of G groups takes log G for the group and the mean of log n for one of the n phrases in
+    it. By hand, slot by slot: (log 2 + log 16 / 2) + log 8 + (log 2 + log 24 / 2) + log 2 + 0 + log
+    8 + (log 2 + log 3 / 2), and log 12 for the form.
     """
     for form in toy.FORMS:
         nats = math.log(len(toy.FORMS))
         for slot in toy.slots(form):
-            nats += math.log(len(slot.groups)) + fmean(math.log(len(group)) for group in slot.groups)
+            nats += math.log(len(slot.groups)) + fmean(
+                math.log(len(group)) for group in slot.groups
+            )
         assert nats == pytest.approx(15.5 * math.log(2) + 2 * math.log(3), abs=1e-12)
     assert nats == pytest.approx(12.941006, abs=1e-6)
 
@@ -151,7 +162,10 @@ PAIRS = [pair for split in toy.pairs().values() for pair in split]
 
 def test_the_pairs_are_pinned():
     text = "\n".join(f"{source.text}\t{target.text}" for source, target in PAIRS)
-    assert sha256(text.encode()).hexdigest() == "523bbab9527454b719e060f765c4cc4dc8b331b6615b93ef6b551acf28130f2c"
+    assert (
+        sha256(text.encode()).hexdigest()
+        == "523bbab9527454b719e060f765c4cc4dc8b331b6615b93ef6b551acf28130f2c"
+    )
 
 
 def test_pairs_differ_in_sentiment_alone():
@@ -179,4 +193,8 @@ def test_words_of_pairs_are_the_same_or_opposites():
 
 
 def test_no_sentence_is_in_two_pairs():
-    assert len({source.text for source, _ in PAIRS}) == len({target.text for _, target in PAIRS}) == 9000
+    assert (
+        len({source.text for source, _ in PAIRS})
+        == len({target.text for _, target in PAIRS})
+        == 9000
+    )

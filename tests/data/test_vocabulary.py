@@ -13,7 +13,9 @@ from aecore.data import toy, vocabulary
 from aecore.data.vocabulary import Vocabulary, words
 from aecore.errors import RunError
 
-WORDS = st.text(st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=6)
+WORDS = st.text(
+    st.characters(exclude_categories=("Cs", "Zs", "Zl", "Zp", "Cc")), min_size=1, max_size=6
+)
 SENTENCES = st.lists(st.lists(WORDS, max_size=5).map(" ".join), min_size=1, max_size=6)
 
 
@@ -69,7 +71,11 @@ def test_known_words_come_back_as_they_were(sentences):
     flat, offsets = known.encode(sentences)
     for number, sentence in enumerate(sentences):
         row = flat[offsets[number] : offsets[number + 1]]
-        expected = ["<unk>" if word in ("<pad>", "<s>", "</s>") else word for word in sentence.split(" ") if word]
+        expected = [
+            "<unk>" if word in ("<pad>", "<s>", "</s>") else word
+            for word in sentence.split(" ")
+            if word
+        ]
         assert known.decode(row) == " ".join(expected)
 
 
@@ -81,7 +87,18 @@ def test_words_are_cut_where_the_tokenizer_cuts(sentence):
 
 def test_every_white_space_character_is_cut_alike():
     cut = Vocabulary.build(["a"]).tokenizer.pre_tokenizer
-    for code in (*range(0x21), 0x85, 0xA0, 0x180E, 0x200B, 0xFEFF, *range(0x2000, 0x2030), 0x205F, 0x3000, 0x1680):
+    for code in (
+        *range(0x21),
+        0x85,
+        0xA0,
+        0x180E,
+        0x200B,
+        0xFEFF,
+        *range(0x2000, 0x2030),
+        0x205F,
+        0x3000,
+        0x1680,
+    ):
         sentence = f"a{chr(code)}b"
         assert words(sentence) == [word for word, _ in cut.pre_tokenize_str(sentence)], hex(code)
 
@@ -93,7 +110,8 @@ def test_the_file_is_byte_stable_and_reads_back():
     assert again.to_json() == text == Vocabulary.build(reversed(sentences)).to_json()
     assert ids(again, "the dog ran") == [4, 7, 3]
     assert len(again) == 10
-    assert Tokenizer.from_str(text).encode("the sat").ids == [4, 8]  # plain Hugging Face reads it too
+    # plain Hugging Face reads it too
+    assert Tokenizer.from_str(text).encode("the sat").ids == [4, 8]
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, -30])
@@ -117,7 +135,8 @@ def test_a_foreign_file():
 def test_a_limit_and_a_least_count():
     sentences = ["a a a b b c d d", "a"]
     assert len(Vocabulary.build(sentences, size=6)) == 6
-    assert ids(Vocabulary.build(sentences, size=6), "a b d c") == [4, 5, 3, 3]  # b and d tie: alphabetical
+    # b and d tie: alphabetical
+    assert ids(Vocabulary.build(sentences, size=6), "a b d c") == [4, 5, 3, 3]
     assert ids(Vocabulary.build(sentences, min_count=2), "a b c d") == [4, 5, 3, 6]
     assert ids(Vocabulary.build(sentences, size=5, min_count=2), "a b c d") == [4, 3, 3, 3]
     assert len(Vocabulary.build(sentences, min_count=9)) == 4
@@ -125,7 +144,14 @@ def test_a_limit_and_a_least_count():
 
 def test_the_quick_look_up_gives_what_the_tokenizer_gives():
     known = Vocabulary.build(["the cat <unk> sat", "\u2603 dog"])
-    for sentence in ("the  dog\tran", "<s> cat \x1fsat", "\u2603\u3000the", "", "</s><unk> <unk>", "a\x00 cat"):
+    for sentence in (
+        "the  dog\tran",
+        "<s> cat \x1fsat",
+        "\u2603\u3000the",
+        "",
+        "</s><unk> <unk>",
+        "a\x00 cat",
+    ):
         found = known.tokenizer.encode(sentence, add_special_tokens=False).ids
         assert ids(known, sentence) == [max(3, number) for number in found]
 
@@ -143,7 +169,13 @@ def pieces():
 def test_byte_pairs_know_every_text_and_give_it_back(pieces):
     assert len(pieces) == 400
     assert len(ids(pieces, TEXT[0])) < len(TEXT[0]) / 2
-    for sentence in (*TEXT, "Ünïcödé \U0001f389, “quoted” and 日本 語", "two  spaces and a\ttab", "don't  stop -- now!", "x"):
+    for sentence in (
+        *TEXT,
+        "Ünïcödé \U0001f389, “quoted” and 日本 語",
+        "two  spaces and a\ttab",
+        "don't  stop -- now!",
+        "x",
+    ):
         assert pieces.decode(pieces.encode([sentence])[0]) == sentence
         assert 3 not in ids(pieces, sentence)
 

@@ -14,5 +14,7 @@ def quick_fits(monkeypatch):
     """Two dimensions need fewer steps and fewer draws."""
     from aecore.evaluation.proposal import fit_proposal
 
-    monkeypatch.setattr("aecore.evaluation.importance.fit_proposal", partial(fit_proposal, steps=60))
+    monkeypatch.setattr(
+        "aecore.evaluation.importance.fit_proposal", partial(fit_proposal, steps=60)
+    )
     monkeypatch.setattr("aecore.evaluation.importance.PRIOR_DRAWS", 4000)

@@ -113,7 +113,9 @@ class SampledPrior(Point):
 
     @staticmethod
     def log_prior(z):
-        bumps = [Normal(torch.tensor(m), 0.5).log_prob(z).sum(-1) for m in ([1.2, 0.5], [-1.2, -1.2])]
+        bumps = [
+            Normal(torch.tensor(m), 0.5).log_prob(z).sum(-1) for m in ([1.2, 0.5], [-1.2, -1.2])
+        ]
         return torch.logaddexp(bumps[0] + math.log(0.7), bumps[1] + math.log(0.3))
 
 

@@ -53,8 +53,13 @@ def test_it_is_the_integral(corpus, classes, proposed):
     exact = exact_nll(model, corpus.test)
     figures = measure(model, corpus.test, 3000)
     assert figures.nll_iw == pytest.approx(exact.mean().item(), abs=0.02)
-    assert figures.ppl_iw == pytest.approx(math.exp(exact.sum().item() / corpus.test.tokens), rel=0.01)
-    assert figures.report()["estimators"]["nll_iw"] == f"importance-weighted, 3000 samples of {proposed}"
+    assert figures.ppl_iw == pytest.approx(
+        math.exp(exact.sum().item() / corpus.test.tokens), rel=0.01
+    )
+    assert (
+        figures.report()["estimators"]["nll_iw"]
+        == f"importance-weighted, 3000 samples of {proposed}"
+    )
 
 
 @pytest.mark.parametrize(("classes", "proposed"), CASES.values(), ids=CASES)
@@ -97,7 +102,10 @@ def test_more_samples_tighten_the_bound(corpus):
     exact = exact_nll(model, corpus.test).mean().item()
     with evaluating(model):
         weights = importance(model, corpus.test, Streams(0), 1)
-    drawn = torch.stack([log_weights(model, weights, corpus.test, n, 6400) for n in range(len(corpus.test))])  # (N, draws)
+    # (N, draws)
+    drawn = torch.stack(
+        [log_weights(model, weights, corpus.test, n, 6400) for n in range(len(corpus.test))]
+    )
     means = []
     for samples in (1, 4, 16, 64):
         groups = drawn.view(len(drawn), -1, samples)
@@ -122,7 +130,14 @@ def test_a_decoder_that_ignores_z_gives_its_language_model(corpus, samples):
 class LanguageModel(Plugin):
     """No latent at all."""
 
-    declares = {"provides": {"posterior": "none", "kl": "sentence", "kl_estimator": "constant", "kl_gradient": []}}
+    declares = {
+        "provides": {
+            "posterior": "none",
+            "kl": "sentence",
+            "kl_estimator": "constant",
+            "kl_gradient": [],
+        }
+    }
 
     @hookimpl
     def posterior_sample(self, features, n_samples):
@@ -148,7 +163,9 @@ def test_without_a_latent_it_is_exact(corpus):
 def test_neither_batch_size_nor_chunk_nor_limit_matters(corpus, classes, monkeypatch):
     model = lively(*classes)
     whole = measure(model, corpus.test, 33)
-    assert measure(model, corpus.test, 33, batch_size=1).nll_iw == pytest.approx(whole.nll_iw, abs=1e-5)
+    assert measure(model, corpus.test, 33, batch_size=1).nll_iw == pytest.approx(
+        whole.nll_iw, abs=1e-5
+    )
     first = measure(model, corpus.test, 33, limit=6).nll_iw
     last = [measure(model, corpus.test, 33, limit=n).nll_iw * n for n in (6, 7)]
     monkeypatch.setattr(decoding, "TOKENS", 20)  # a few samples at a time
@@ -157,7 +174,9 @@ def test_neither_batch_size_nor_chunk_nor_limit_matters(corpus, classes, monkeyp
     with evaluating(model):
         weights = importance(model, corpus.test, Streams(0), 33)
         sentence = corpus.test.batch(torch.tensor([6]))
-        assert weights.nll(sentence, model.features(sentence)) == pytest.approx(last[1] - last[0], abs=1e-4)
+        assert weights.nll(sentence, model.features(sentence)) == pytest.approx(
+            last[1] - last[0], abs=1e-4
+        )
 
 
 def test_the_mean_of_weights_divides_by_their_number():
@@ -182,9 +201,14 @@ def test_the_low_rank_approximation_gives_the_same_figure_and_says_so(corpus, mo
     assert "directions" not in whole.estimators["nll_iw"]
     monkeypatch.setattr(lowrank, "LEAST_WORDS", 1)
     short = measure(model, corpus.test, 200, limit=5)
-    assert "softmax along 32 directions, the 32 heaviest samples in full" in short.estimators["nll_iw"]
+    assert (
+        "softmax along 32 directions, the 32 heaviest samples in full" in short.estimators["nll_iw"]
+    )
     assert short.nll_iw == pytest.approx(whole.nll_iw, abs=1e-4)
-    assert measure(model, corpus.test, 100, limit=5).estimators["nll_iw"].endswith("of the posterior")  # too few samples
+    # too few samples
+    assert (
+        measure(model, corpus.test, 100, limit=5).estimators["nll_iw"].endswith("of the posterior")
+    )
 
 
 def test_the_heaviest_samples_are_priced_in_full(corpus, monkeypatch):
@@ -203,16 +227,23 @@ def test_the_heaviest_samples_are_priced_in_full(corpus, monkeypatch):
     assert measure(model, corpus.test, 200, limit=5).nll_iw > whole.nll_iw + 1.0
 
 
-@pytest.mark.parametrize("classes", [[], [Implicit], [SampledPrior]], ids=["own", "fitted", "fitted prior"])
+@pytest.mark.parametrize(
+    "classes", [[], [Implicit], [SampledPrior]], ids=["own", "fitted", "fitted prior"]
+)
 def test_nothing_is_disturbed(corpus, classes):
     model = lively(*classes).train()
-    before, buffers = snapshot(model), {name: buffer.clone() for name, buffer in model.named_buffers()}
+    before, buffers = (
+        snapshot(model),
+        {name: buffer.clone() for name, buffer in model.named_buffers()},
+    )
     torch.manual_seed(3)
     state = torch.get_rng_state()
     measure(model, corpus.test, 9, mi=True)
     assert torch.equal(torch.get_rng_state(), state)
     assert model.training
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+    assert all(
+        parameter.grad is None and parameter.requires_grad for parameter in model.parameters()
+    )
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
     assert all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())
 
@@ -252,7 +283,14 @@ def test_in_a_curved_space_nothing_is_fitted(corpus):
 class Dual(Implicit):
     """A divergence by its dual, which bounds it from below: no likelihood follows."""
 
-    declares = {"provides": {"posterior": "sampled", "kl": "sentence", "kl_estimator": "dual", "kl_gradient": ["encoder"]}}
+    declares = {
+        "provides": {
+            "posterior": "sampled",
+            "kl": "sentence",
+            "kl_estimator": "dual",
+            "kl_gradient": ["encoder"],
+        }
+    }
 
 
 def test_a_dual_is_no_part_of_a_likelihood(corpus):
@@ -267,7 +305,9 @@ def test_a_fit_beats_its_start(corpus):
     bounds = []
     for steps in (1, 100):
         with evaluating(model):
-            fitted = proposal.fit_proposal(model, corpus.test, Streams(0), model.prior_logprob, steps)
+            fitted = proposal.fit_proposal(
+                model, corpus.test, Streams(0), model.prior_logprob, steps
+            )
             with Streams(1)("test"):
                 features = model.features(sentence)
                 z = fitted.sample(features, 400)
@@ -280,9 +320,13 @@ def test_a_fit_beats_its_start(corpus):
 
 def test_a_posterior_that_is_priced_but_keyed_by_the_sentence_is_asked_with_it(corpus):
     model = lively(Placed)
-    assert measure(model, corpus.test, 2000).nll_iw == pytest.approx(exact_nll(model, corpus.test).mean().item(), abs=0.05)
+    assert measure(model, corpus.test, 2000).nll_iw == pytest.approx(
+        exact_nll(model, corpus.test).mean().item(), abs=0.05
+    )
 
 
 def test_an_untrained_model_of_any_size_is_near_uniform(corpus):
     figures = measure(build(), corpus.test, 50)
-    assert figures.nll_iw == pytest.approx(math.log(11) * corpus.test.tokens / len(corpus.test), rel=0.01)
+    assert figures.nll_iw == pytest.approx(
+        math.log(11) * corpus.test.tokens / len(corpus.test), rel=0.01
+    )

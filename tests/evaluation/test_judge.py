@@ -19,7 +19,14 @@ TEXT = ["a b c", "", "g g a d e f b", "c x b y", "a"]
 
 
 class Lm(Plugin):
-    declares = {"provides": {"posterior": "none", "kl": "sentence", "kl_estimator": "constant", "kl_gradient": []}}
+    declares = {
+        "provides": {
+            "posterior": "none",
+            "kl": "sentence",
+            "kl_estimator": "constant",
+            "kl_gradient": [],
+        }
+    }
 
     @hookimpl
     def posterior_sample(self, features, n_samples):
@@ -81,7 +88,11 @@ def test_it_is_the_models_own_likelihood_at_any_batch_size(model, corpus):
         verdict = judged(model, corpus.vocabulary, text, size)
         assert verdict.nats / verdict.sentences == pytest.approx(own.nll_elbo, abs=1e-5)
         assert verdict.row("x")["judge_ppl_x"] == pytest.approx(own.ppl_iw, rel=1e-5)
-    assert own.estimators["nll_elbo"] == own.estimators["nll_iw"] == "exact: the decoder reads no latent"
+    assert (
+        own.estimators["nll_elbo"]
+        == own.estimators["nll_iw"]
+        == "exact: the decoder reads no latent"
+    )
 
 
 def test_words_are_counted_where_the_judge_reads_bytes(model):
@@ -94,5 +105,7 @@ def test_words_are_counted_where_the_judge_reads_bytes(model):
 
 
 def test_a_bound_is_no_judge(vocabulary):
-    with pytest.raises(CompositionError, match="its decoder reads a latent, so its likelihood is a bound"):
+    with pytest.raises(
+        CompositionError, match="its decoder reads a latent, so its likelihood is a bound"
+    ):
         judged(build(), vocabulary, ["a"], 1)

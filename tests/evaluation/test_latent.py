@@ -36,7 +36,9 @@ def test_separate_posteriors_reach_the_ceilings(corpus):
     table = torch.arange(96.0).view(48, 2) * 100
     figures = measure(placed(table, 0.1), corpus.train)
     assert figures.mi == pytest.approx(math.log(48), abs=1e-12)
-    assert figures.mi_batch == pytest.approx((32 * math.log(32) + 16 * math.log(16)) / 48, abs=1e-12)
+    assert figures.mi_batch == pytest.approx(
+        (32 * math.log(32) + 16 * math.log(16)) / 48, abs=1e-12
+    )
 
 
 def exact_information(model, split):
@@ -102,7 +104,9 @@ def column(variance):
     return made * (variance / made.var()).sqrt()
 
 
-@pytest.mark.parametrize(("variances", "active"), [((0, 0), 0), ((0.0099, 0.0101), 1), ((0.5, 0), 1), ((2, 0.02), 2)])
+@pytest.mark.parametrize(
+    ("variances", "active"), [((0, 0), 0), ((0.0099, 0.0101), 1), ((0.5, 0), 1), ((2, 0.02), 2)]
+)
 def test_a_unit_is_active_from_a_hundredth_on(corpus, variances, active):
     table = torch.stack([column(torch.tensor(float(v))) for v in variances], 1)
     assert measure(placed(table), corpus.train).au == active
@@ -150,9 +154,13 @@ def test_on_the_ball_units_are_those_of_log_0(corpus, variances, active):
 
 def test_on_the_sphere_only_directions_count(corpus):
     model = lively(OnTheCircle)
-    model.plugin("onthecircle").table = torch.tensor([[1.0, 0.0]]) * torch.linspace(0.5, 9, 48)[:, None]
+    model.plugin("onthecircle").table = (
+        torch.tensor([[1.0, 0.0]]) * torch.linspace(0.5, 9, 48)[:, None]
+    )
     assert measure(model, corpus.train).au == 0
-    model.plugin("onthecircle").table = torch.randn(48, 2, generator=torch.Generator().manual_seed(0))
+    model.plugin("onthecircle").table = torch.randn(
+        48, 2, generator=torch.Generator().manual_seed(0)
+    )
     assert measure(model, corpus.train).au == 2
 
 
@@ -170,7 +178,10 @@ class HalfDeaf(Implicit):
     @hookimpl
     def posterior_sample(self, features, n_samples, batch):
         noise = torch.randn(len(features), n_samples, self.sizes.latent)
-        return PosteriorSample(noise + torch.stack([column(torch.tensor(0.3)), torch.zeros(48)], 1)[batch.index].unsqueeze(1))
+        return PosteriorSample(
+            noise
+            + torch.stack([column(torch.tensor(0.3)), torch.zeros(48)], 1)[batch.index].unsqueeze(1)
+        )
 
 
 def test_the_noise_of_estimated_means_is_no_activity(corpus):
@@ -186,7 +197,9 @@ def test_the_divergence_of_each_dimension_adds_up(corpus):
     figures = measure(lively(), corpus.train)
     assert len(figures.kl_per_dimension) == 2
     assert sum(figures.kl_per_dimension) == pytest.approx(figures.kl)
-    assert measure(lively(), corpus.train, batch_size=1).kl_per_dimension == pytest.approx(figures.kl_per_dimension)
+    assert measure(lively(), corpus.train, batch_size=1).kl_per_dimension == pytest.approx(
+        figures.kl_per_dimension
+    )
     assert measure(lively(FullCovariance), corpus.train).kl_per_dimension is None
 
 
@@ -206,16 +219,27 @@ def test_a_mixture_is_a_density_that_fits_its_samples():
     mixture = fit_mixture(samples, (1, 2, 8))
     assert len(mixture.weights) > 1
     z, volume = cells()
-    assert mixture.log_prob(z).double().exp().sum().item() * math.exp(volume) == pytest.approx(1, abs=1e-3)
+    assert mixture.log_prob(z).double().exp().sum().item() * math.exp(volume) == pytest.approx(
+        1, abs=1e-3
+    )
     covariance = torch.tensor([[0.25, 0.15], [0.15, 0.25]])
-    bumps = [torch.distributions.MultivariateNormal(torch.full((2,), m), covariance).log_prob(samples) for m in (0.0, 2.5)]
+    bumps = [
+        torch.distributions.MultivariateNormal(torch.full((2,), m), covariance).log_prob(samples)
+        for m in (0.0, 2.5)
+    ]
     truth = torch.logaddexp(bumps[0] + math.log(0.7), bumps[1] + math.log(0.3))
     assert (truth - mixture.log_prob(samples)).mean().item() == pytest.approx(0, abs=0.02)
 
 
 def test_one_gaussian_is_the_closed_form():
-    samples = torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)).double() * torch.tensor([1.0, 2.0, 0.5]) + 1
+    samples = (
+        torch.randn(4000, 3, generator=torch.Generator().manual_seed(0)).double()
+        * torch.tensor([1.0, 2.0, 0.5])
+        + 1
+    )
     mixture = fit_mixture(samples, (1,))
     kept = samples[400:]
     assert torch.allclose(mixture.means[0], kept.mean(0))
-    assert torch.allclose(mixture.factors[0] @ mixture.factors[0].t(), torch.cov(kept.t()), rtol=1e-2, atol=1e-2)
+    assert torch.allclose(
+        mixture.factors[0] @ mixture.factors[0].t(), torch.cov(kept.t()), rtol=1e-2, atol=1e-2
+    )

@@ -40,7 +40,8 @@ def test_the_figures_do_not_depend_on_the_batch_size_or_the_limit(model, corpus)
 def test_same_seed_same_figures_other_seed_other_figures(model, corpus):
     assert measure(model, corpus.test) == measure(model, corpus.test)
     assert measure(model, corpus.test, seed=1).rec != measure(model, corpus.test).rec
-    assert measure(model, corpus.test, seed=1).kl == measure(model, corpus.test).kl  # analytic: no noise in it
+    # analytic: no noise in it
+    assert measure(model, corpus.test, seed=1).kl == measure(model, corpus.test).kl
 
 
 def test_evaluating_leaves_mode_gradients_and_generator_alone(model, corpus):
@@ -58,7 +59,8 @@ def test_perplexity_is_per_token_over_the_corpus(model, corpus):
     nats = figures.nll_elbo * len(corpus.test)
     assert figures.ppl_elbo == pytest.approx(math.exp(nats / corpus.test.tokens))
     assert figures.nll_elbo == pytest.approx(figures.rec + figures.kl)
-    # the published pair of Texar on PTB: 102.54 nats a sentence, 21.917 tokens a sentence, perplexity 107.6
+    # the published pair of Texar on PTB: 102.54 nats a sentence, 21.917 tokens a sentence,
+    # perplexity 107.6
     assert math.exp(102.54 / (82_430 / 3_761)) == pytest.approx(107.6, abs=0.1)
 
 
@@ -76,7 +78,9 @@ def test_the_bound_is_right_in_the_mean(model, corpus):
     means = torch.tensor([measure(model, split, seed=seed).rec for seed in range(60)])
     model.eval()
     with torch.no_grad():
-        mean, log_variance = (model.features(batch) @ model.plugin("vae").head.weight.T).chunk(2, -1)
+        mean, log_variance = (model.features(batch) @ model.plugin("vae").head.weight.T).chunk(
+            2, -1
+        )
         noise = torch.randn(len(split), 2000, 3, generator=torch.Generator().manual_seed(0))
         z = mean.unsqueeze(1) + (0.5 * log_variance).exp().unsqueeze(1) * noise
         direct = model.nll(batch, z).mean(1)
@@ -87,7 +91,14 @@ def test_the_bound_is_right_in_the_mean(model, corpus):
 class Implicit(Plugin):
     """A posterior without density, whose divergence couples the batch."""
 
-    declares = {"provides": {"posterior": "sampled", "kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}}
+    declares = {
+        "provides": {
+            "posterior": "sampled",
+            "kl": "penalty",
+            "kl_estimator": "constant",
+            "kl_gradient": ["encoder"],
+        }
+    }
     roles = {"map": "encoder"}
 
     def __init__(self, config, sizes):

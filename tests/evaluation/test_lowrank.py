@@ -51,7 +51,8 @@ def test_a_position_whose_states_fill_the_space_is_computed_in_full(monkeypatch)
     assert torch.allclose(LowRank(weight).nll(states, targets).double(), expected, atol=2e-4)
     monkeypatch.setattr(lowrank, "POSITION", 100.0)
     monkeypatch.setattr(lowrank, "SENTENCE", 100.0)
-    assert (LowRank(weight).nll(states, targets).double() - expected).abs().max() > 0.1  # else this would prove nothing
+    # else this would prove nothing
+    assert (LowRank(weight).nll(states, targets).double() - expected).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("scale", [200.0, float("nan")])
@@ -71,6 +72,7 @@ def test_small_vocabularies_are_computed_in_full():
 def test_errors_that_add_up_over_a_sentence_are_not_left_to_it(monkeypatch):
     states, targets, weight = some(8, 2e-3)
     expected = exact(states, targets, weight)
-    assert (LowRank(weight).nll(states, targets) - expected).abs().max() > 1e-3  # each position is near enough by itself
+    # each position is near enough by itself
+    assert (LowRank(weight).nll(states, targets) - expected).abs().max() > 1e-3
     monkeypatch.setattr(lowrank, "SENTENCE", 1e-5)
     assert torch.allclose(LowRank(weight).nll(states, targets).double(), expected, atol=2e-4)

@@ -18,7 +18,13 @@ def run(tmp_path_factory):
 
     data = tmp_path_factory.mktemp("data")
     make_corpus(data)
-    settings = {"model.embedding": 4, "model.hidden": 8, "model.latent": 2, "evaluate.iw_samples": 3, "train.device": "cpu"}
+    settings = {
+        "model.embedding": 4,
+        "model.hidden": 8,
+        "model.latent": 2,
+        "evaluate.iw_samples": 3,
+        "train.device": "cpu",
+    }
     return aecore.train([], str(data), settings, max_steps=2, out=data / "run")
 
 
@@ -29,7 +35,10 @@ def test_a_section_for_every_key_in_order(run):
 
 def test_the_page_says_where_each_figure_is_found(run):
     where = PAGE.partition("## Where a figure is found")[2].partition("`nll_iw` decodes")[0]
-    cheap, latent, costly = (set(re.findall(r"`(\w+)`", row)) for row in re.findall(r"^\| (`.*?) \|", where, re.MULTILINE))
+    cheap, latent, costly = (
+        set(re.findall(r"`(\w+)`", row))
+        for row in re.findall(r"^\| (`.*?) \|", where, re.MULTILINE)
+    )
     assert cheap == set(CHEAP)
     assert cheap | latent | costly == set(REPORTED)
     valid = [row for row in run.metrics() if row["split"] == "valid"][-1]
@@ -44,12 +53,19 @@ def test_the_page_says_where_each_figure_is_found(run):
 def test_every_figure_has_its_estimator_and_null_has_none(run):
     found = run.evaluate(iw_samples=0)
     assert found["nll_iw"] is found["estimators"]["nll_iw"] is None
-    assert all(found["estimators"][name] for name in ("nll_elbo", "rec", "kl", "mi", "mi_batch", "au", "kl_per_dimension"))
+    assert all(
+        found["estimators"][name]
+        for name in ("nll_elbo", "rec", "kl", "mi", "mi_batch", "au", "kl_per_dimension")
+    )
 
 
 def test_the_samples_are_those_of_the_run_unless_given(run):
-    assert run.evaluate()["estimators"]["nll_iw"].startswith("importance-weighted, 3 samples of the posterior")
-    assert run.evaluate(iw_samples=7)["estimators"]["nll_iw"].startswith("importance-weighted, 7 samples")
+    assert run.evaluate()["estimators"]["nll_iw"].startswith(
+        "importance-weighted, 3 samples of the posterior"
+    )
+    assert run.evaluate(iw_samples=7)["estimators"]["nll_iw"].startswith(
+        "importance-weighted, 7 samples"
+    )
 
 
 def test_a_session_measures_information(run, corpus):
@@ -72,8 +88,18 @@ def test_a_session_measures_the_first_sentences(corpus):
 
 def test_the_page_has_the_figures_of_a_judge(run, tmp_path):
     page = PAGE.partition("## With a judge")[2]
-    named = {name for row in re.findall(r"^\| (`judge_.*?) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)}
-    judge = aecore.train(["lstm_lm"], run.config.data.spec, {"train.device": "cpu"}, max_steps=1, out=tmp_path / "judge")
+    named = {
+        name
+        for row in re.findall(r"^\| (`judge_.*?) \|", page, re.MULTILINE)
+        for name in re.findall(r"`(\w+)`", row)
+    }
+    judge = aecore.train(
+        ["lstm_lm"],
+        run.config.data.spec,
+        {"train.device": "cpu"},
+        max_steps=1,
+        out=tmp_path / "judge",
+    )
     found = aecore.api.evaluate(run.path, judge.path, "cpu", limit=4, iw_samples=0)
     assert {name for name in found if name.startswith("judge_")} == named
     assert list(found)[-1] == "estimators"

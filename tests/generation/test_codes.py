@@ -10,7 +10,14 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from aecore.errors import ConfigError, DataError, RunError
-from aecore.generation.codes import check_suffix, code_lines, on_space, parse_codes, read_codes, write_codes
+from aecore.generation.codes import (
+    check_suffix,
+    code_lines,
+    on_space,
+    parse_codes,
+    read_codes,
+    write_codes,
+)
 from aecore.geometry import Ball, Euclidean, Sphere
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
@@ -86,14 +93,27 @@ def test_a_place_that_cannot_be_written(tmp_path):
 
 
 def test_codes_are_put_back_where_rounding_has_moved_them():
-    assert torch.equal(on_space(Euclidean(), torch.tensor([[3.0, 4.0]])), torch.tensor([[3.0, 4.0]]))
-    assert on_space(Sphere(), torch.tensor([[0.6002, 0.8002]])).norm().item() == pytest.approx(1, abs=1e-6)
-    assert on_space(Ball(4.0), torch.tensor([[0.0, 0.5001]]))[0, 1].item() == pytest.approx(0.5 * (1 - 1e-5), abs=1e-7)
+    assert torch.equal(
+        on_space(Euclidean(), torch.tensor([[3.0, 4.0]])), torch.tensor([[3.0, 4.0]])
+    )
+    assert on_space(Sphere(), torch.tensor([[0.6002, 0.8002]])).norm().item() == pytest.approx(
+        1, abs=1e-6
+    )
+    assert on_space(Ball(4.0), torch.tensor([[0.0, 0.5001]]))[0, 1].item() == pytest.approx(
+        0.5 * (1 - 1e-5), abs=1e-7
+    )
 
 
 @pytest.mark.parametrize(("space", "norm"), [(Sphere(), "0.5"), (Ball(4.0), "0.6")])
 def test_codes_that_lie_elsewhere_are_refused(space, norm):
-    codes = torch.tensor([[0.5, 0.0], [0.0, 0.0]]) if space.name == "ball" else torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    codes = (
+        torch.tensor([[0.5, 0.0], [0.0, 0.0]])
+        if space.name == "ball"
+        else torch.tensor([[1.0, 0.0], [0.0, 0.0]])
+    )
     codes[1, 1] = float(norm)
-    with pytest.raises(DataError, match=rf"(?s)the code in row 2 does not lie in the .* {space.name}.*its norm is {norm}"):
+    with pytest.raises(
+        DataError,
+        match=rf"(?s)the code in row 2 does not lie in the .* {space.name}.*its norm is {norm}",
+    ):
         on_space(space, codes)

@@ -29,7 +29,9 @@ def energies(model, sentences, z):
     model.eval()
     longest = max(map(len, sentences))
     tokens = torch.tensor([[START, *words, *[PAD] * (longest - len(words))] for words in sentences])
-    batch = Batch(tokens, torch.tensor([len(words) for words in sentences]), torch.arange(len(sentences)))
+    batch = Batch(
+        tokens, torch.tensor([len(words) for words in sentences]), torch.arange(len(sentences))
+    )
     with torch.no_grad():
         return model.nll(batch, z.expand(len(sentences), -1).unsqueeze(1)).squeeze(1)
 
@@ -118,7 +120,8 @@ def test_a_nucleus_of_a_large_vocabulary_is_the_smallest_that_has_the_mass():
     plain = logits.softmax(-1)
     for mass in (0.9, 0.3):
         found = nucleus(plain, plain.sort(descending=True).values, mass)
-        for row, p in zip(found[1:], plain[1:], strict=True):  # in the first all words are equally likely, so all are kept
+        # in the first all words are equally likely, so all are kept
+        for row, p in zip(found[1:], plain[1:], strict=True):
             due = truncated(p.double(), top_p=mass)
             assert abs(int((row > 0).sum()) - int((due > 0).sum())) <= 1
             assert torch.equal(row[row > 0], p[row > 0])
@@ -131,15 +134,24 @@ def test_a_word_without_probability_is_never_drawn():
     assert invert(weights, torch.tensor([0.0, 0.2499, 0.25, below_one])).tolist() == [1, 1, 3, 3]
 
 
-@pytest.mark.parametrize("strategy", [Strategy(top_k=1), Strategy(top_p=1e-6), Strategy(temperature=0.001)], ids=str)
+@pytest.mark.parametrize(
+    "strategy", [Strategy(top_k=1), Strategy(top_p=1e-6), Strategy(temperature=0.001)], ids=str
+)
 def test_what_leaves_one_word_is_greedy(model, corpus, strategy):
     model, z = copy.deepcopy(model), latents(40)
     with torch.no_grad():
-        model.decoder.output.weight.mul_(20)  # no two words are nearly as likely as each other, not even at that temperature
+        # no two words are nearly as likely as each other, not even at that temperature
+        model.decoder.output.weight.mul_(20)
     assert decode(model, corpus.vocabulary, z, strategy) == decode(model, corpus.vocabulary, z)
 
 
-STRATEGIES = [Strategy(), Strategy(temperature=1.0), Strategy(top_k=4), Strategy(top_p=0.8), Strategy(beam=3)]
+STRATEGIES = [
+    Strategy(),
+    Strategy(temperature=1.0),
+    Strategy(top_k=4),
+    Strategy(top_p=0.8),
+    Strategy(beam=3),
+]
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=str)
@@ -185,14 +197,19 @@ def test_a_beam_of_one_is_greedy(model, corpus):
     with torch.no_grad():
         rows = model.eval().condition(z.unsqueeze(1)).squeeze(1)
         found = beam.search(model.decoder, rows, 1, 12)
-    assert [corpus.vocabulary.decode(ids) for ids in found] == decode(model, corpus.vocabulary, z, Strategy(max_length=12))
+    assert [corpus.vocabulary.decode(ids) for ids in found] == decode(
+        model, corpus.vocabulary, z, Strategy(max_length=12)
+    )
 
 
 def test_a_wider_beam_finds_likelier_sentences(model, corpus):
     z = latents(40)
 
     def scores(strategy):
-        flat = [corpus.vocabulary.encode([sentence])[0].tolist() for sentence in decode(model, corpus.vocabulary, z, strategy)]
+        flat = [
+            corpus.vocabulary.encode([sentence])[0].tolist()
+            for sentence in decode(model, corpus.vocabulary, z, strategy)
+        ]
         return energies(model, [words if len(words) == 8 else [*words, END] for words in flat], z)
 
     greedy, narrow, wide = (float(scores(Strategy(beam=n, max_length=8)).sum()) for n in (1, 4, 64))

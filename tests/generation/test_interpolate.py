@@ -27,7 +27,9 @@ def test_a_quarter_of_the_circle_in_three_steps():
 def test_a_diameter_of_the_ball_in_equal_distances():
     ball, end = Ball(4.0), torch.tensor([0.4, 0.0])  # radius 1/2; tanh of half the distance is 0.8
     path = interpolate(ball, -end, end, 5)
-    assert torch.allclose(path[3], torch.tensor([math.tanh(math.atanh(0.8) / 2) / 2, 0.0]), atol=1e-6)
+    assert torch.allclose(
+        path[3], torch.tensor([math.tanh(math.atanh(0.8) / 2) / 2, 0.0]), atol=1e-6
+    )
     assert torch.allclose(path[2], torch.zeros(2), atol=1e-6)
     assert torch.equal(path[[0, -1]], torch.stack([-end, end]))
 

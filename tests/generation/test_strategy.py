@@ -34,7 +34,13 @@ def test_refused(settings, what):
 
 @pytest.mark.parametrize(
     ("settings", "heat"),
-    [({}, 0), ({"temperature": 0.0, "beam": 5}, 0), ({"top_k": 5}, 1), ({"top_p": 0.9}, 1), ({"temperature": 2}, 2)],
+    [
+        ({}, 0),
+        ({"temperature": 0.0, "beam": 5}, 0),
+        ({"top_k": 5}, 1),
+        ({"top_p": 0.9}, 1),
+        ({"temperature": 2}, 2),
+    ],
 )
 def test_the_temperature_that_holds(settings, heat):
     assert Strategy(**settings).heat == heat

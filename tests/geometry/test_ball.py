@@ -19,12 +19,17 @@ CURVATURES = [0.1, 0.7, 1.0, 3.0]
 
 
 def draw(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).to(dtype)
 
 
 def points(ball, n=50, dimensions=5, seed=0, reach=1.5):
     """Points with a distance of about 2 reach from the origin, in units of the radius."""
-    return ball.exp(torch.zeros(dimensions).double(), reach * ball.radius * draw(n, dimensions, seed=seed) / dimensions**0.5)
+    return ball.exp(
+        torch.zeros(dimensions).double(),
+        reach * ball.radius * draw(n, dimensions, seed=seed) / dimensions**0.5,
+    )
 
 
 @pytest.mark.parametrize("c", CURVATURES)
@@ -48,7 +53,9 @@ def test_it_is_geoopts(c):
 def test_distances_from_the_origin(c):
     ball, zero = Ball(c), torch.zeros(3).double()
     x = torch.tensor([0.3, 0.0, 0.4], dtype=torch.float64) * ball.radius
-    assert ball.distance(zero, x).item() == pytest.approx(2 * ball.radius * math.atanh(0.5), rel=1e-12)
+    assert ball.distance(zero, x).item() == pytest.approx(
+        2 * ball.radius * math.atanh(0.5), rel=1e-12
+    )
     v = ball.radius * draw(20, 3)
     assert torch.allclose(ball.distance(zero, ball.exp(zero, v)), 2 * v.norm(dim=-1), rtol=1e-9)
 
@@ -60,7 +67,9 @@ def test_exp_and_log_undo_each_other(c):
     v = ball.radius * draw(50, 5, seed=2) / ball.conformal(x)
     assert torch.allclose(ball.exp(x, ball.log(x, y)), y, atol=1e-9)
     assert torch.allclose(ball.log(x, ball.exp(x, v)), v, rtol=1e-6, atol=1e-10)
-    assert torch.allclose(ball.conformal(x).squeeze(-1) * ball.log(x, y).norm(dim=-1), ball.distance(x, y), rtol=1e-8)
+    assert torch.allclose(
+        ball.conformal(x).squeeze(-1) * ball.log(x, y).norm(dim=-1), ball.distance(x, y), rtol=1e-8
+    )
 
 
 @pytest.mark.parametrize("c", CURVATURES)
@@ -79,7 +88,10 @@ def test_the_metric_is_the_pull_back_of_exp():
     x, v = points(ball, 1, 4)[0], draw(4, seed=3)
     lam = ball.conformal(x)
     jacobian = jacrev(lambda u: ball.exp(x, u / lam))(v)  # v of length |v| in the metric
-    volume = torch.linalg.slogdet(jacobian).logabsdet + 4 * ball.conformal(ball.exp(x, v / lam)).log().squeeze()
+    volume = (
+        torch.linalg.slogdet(jacobian).logabsdet
+        + 4 * ball.conformal(ball.exp(x, v / lam)).log().squeeze()
+    )
     assert volume.item() == pytest.approx(ball.log_volume(v).item(), abs=1e-9)
 
 
@@ -87,7 +99,9 @@ def test_transport_keeps_length_and_direction_of_the_geodesic():
     ball, zero = Ball(1.3), torch.zeros(3).double()
     x, v = points(ball, 1, 3)[0], draw(3, seed=1)
     moved = ball.transport(x, v)
-    assert (ball.conformal(x) * moved.norm()).item() == pytest.approx(2 * v.norm().item(), rel=1e-12)
+    assert (ball.conformal(x) * moved.norm()).item() == pytest.approx(
+        2 * v.norm().item(), rel=1e-12
+    )
     along = ball.transport(x, x)  # the velocity of the ray through x stays radial
     assert torch.allclose(ball.exp(x, 0.1 * along) / x, (ball.exp(x, 0.1 * along) / x)[0].expand(3))
     assert torch.allclose(ball.transport(zero, v), v)
@@ -130,20 +144,40 @@ def test_float32_comes_out_and_a_round_trip_loses_nothing_but_its_rounding(c):
 def test_gradients_are_right_and_finite_where_points_coincide():
     ball, x, y, v = Ball(0.7), *(0.3 * draw(3, seed=seed).requires_grad_() for seed in (0, 1, 2))
     x, y, v = (t.detach().requires_grad_() for t in (x, y, v))
-    for operation, arguments in ((ball.exp, (x, v)), (ball.log, (x, y)), (ball.distance, (x, y)), (ball.add, (x, y))):
+    for operation, arguments in (
+        (ball.exp, (x, v)),
+        (ball.log, (x, y)),
+        (ball.distance, (x, y)),
+        (ball.add, (x, y)),
+    ):
         assert torch.autograd.gradcheck(operation, arguments)
     zero = torch.zeros(3).double().requires_grad_()
-    for value in (ball.exp(zero, zero), ball.log(x, x), ball.distance(x, x), ball.coordinates(zero), ball.log_volume(zero)):
-        assert all(torch.isfinite(g).all() for g in torch.autograd.grad(value.sum(), (x, zero), materialize_grads=True))
+    for value in (
+        ball.exp(zero, zero),
+        ball.log(x, x),
+        ball.distance(x, x),
+        ball.coordinates(zero),
+        ball.log_volume(zero),
+    ):
+        assert all(
+            torch.isfinite(g).all()
+            for g in torch.autograd.grad(value.sum(), (x, zero), materialize_grads=True)
+        )
 
 
 def test_the_quotients_by_their_series_and_beyond_overflow():
     x = torch.tensor([0.0, 1e-8, 9.9e-4, 1.1e-3, 0.5], dtype=torch.float64)
     sinh = [math.log(math.sinh(t) / t) if t else 0.0 for t in x.tolist()]
     assert torch.allclose(log_sinhc(x), torch.tensor(sinh).double(), atol=1e-13)
-    assert tanhc(x).tolist() == pytest.approx([math.tanh(t) / t if t else 1.0 for t in x.tolist()], rel=1e-11)
-    assert artanhc(x).tolist() == pytest.approx([math.atanh(t) / t if t else 1.0 for t in x.tolist()], rel=1e-11)
-    assert log_sinhc(torch.tensor(1e4).double()).item() == pytest.approx(1e4 - math.log(2e4), rel=1e-14)
+    assert tanhc(x).tolist() == pytest.approx(
+        [math.tanh(t) / t if t else 1.0 for t in x.tolist()], rel=1e-11
+    )
+    assert artanhc(x).tolist() == pytest.approx(
+        [math.atanh(t) / t if t else 1.0 for t in x.tolist()], rel=1e-11
+    )
+    assert log_sinhc(torch.tensor(1e4).double()).item() == pytest.approx(
+        1e4 - math.log(2e4), rel=1e-14
+    )
 
 
 @pytest.mark.parametrize("c", [0.0, -1.0, math.inf, math.nan])

@@ -16,7 +16,9 @@ SPHERE = Sphere()
 
 
 def draw(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(
+        *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    ).to(dtype)
 
 
 def points(n=50, dimensions=5, seed=0):
@@ -51,7 +53,10 @@ def test_exp_and_log_undo_each_other():
 @pytest.mark.parametrize("angle", [0.0, 1e-9, 1e-4, 0.5, math.pi / 2, math.pi - 1e-9, math.pi])
 def test_angles_however_small_or_flat(angle):
     """arccos of the inner product would give 0 for 1e-9."""
-    x, y = torch.tensor([1.0, 0.0], dtype=torch.float64), torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64)
+    x, y = (
+        torch.tensor([1.0, 0.0], dtype=torch.float64),
+        torch.tensor([math.cos(angle), math.sin(angle)], dtype=torch.float64),
+    )
     assert SPHERE.distance(x, y).item() == pytest.approx(angle, abs=1e-15)
     assert SPHERE.log(x, y).norm().item() == pytest.approx(angle, abs=1e-15)
 
@@ -72,7 +77,9 @@ def test_antipodal_points_have_a_way_too(dimensions):
     x = points(1, dimensions)[0]
     way = SPHERE.geodesic(x, -x, torch.linspace(0, 1, 5).double())
     assert torch.allclose(way.norm(dim=-1), torch.ones(5).double())
-    assert torch.allclose(SPHERE.distance(way[1:], way[:-1]), torch.full((4,), math.pi / 4).double())
+    assert torch.allclose(
+        SPHERE.distance(way[1:], way[:-1]), torch.full((4,), math.pi / 4).double()
+    )
     assert torch.equal(way, SPHERE.geodesic(x, -x, torch.linspace(0, 1, 5).double()))
 
 
@@ -83,7 +90,9 @@ def test_codes_in_float32_are_unit_to_its_rounding():
 
 
 def test_outside_and_the_origin():
-    assert SPHERE.off(torch.tensor([[3.0, 4.0], [0.0, 0.5], [0.0, 1.0]])).tolist() == pytest.approx([4.0, 0.5, 0.0])
+    assert SPHERE.off(torch.tensor([[3.0, 4.0], [0.0, 0.5], [0.0, 1.0]])).tolist() == pytest.approx(
+        [4.0, 0.5, 0.0]
+    )
     assert SPHERE.project(torch.zeros(2, 3)).tolist() == [[1.0, 0.0, 0.0]] * 2
     assert SPHERE.coordinates(torch.tensor([0.0, -0.2])).tolist() == [0.0, -1.0]
 
@@ -91,7 +100,12 @@ def test_outside_and_the_origin():
 def test_gradients_are_right_and_finite_where_points_coincide():
     x, y = (t.clone().requires_grad_() for t in points(2).unbind(0))
     v = tangent(x.detach(), 3).requires_grad_()
-    for operation, arguments in ((SPHERE.exp, (x, v)), (SPHERE.log, (x, y)), (SPHERE.distance, (x, y)), (SPHERE.project, (v,))):
+    for operation, arguments in (
+        (SPHERE.exp, (x, v)),
+        (SPHERE.log, (x, y)),
+        (SPHERE.distance, (x, y)),
+        (SPHERE.project, (v,)),
+    ):
         assert torch.autograd.gradcheck(operation, arguments)
     for value in (SPHERE.log(x, x), SPHERE.distance(x, x), SPHERE.log(x, -x)):
         assert torch.isfinite(torch.autograd.grad(value.sum(), x)[0]).all()

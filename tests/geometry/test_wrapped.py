@@ -13,7 +13,10 @@ def some(c, dimensions=3, seed=0, reach=0.6):
     """Two wrapped normals with different centres and scales."""
     made = torch.Generator().manual_seed(seed)
     ball = Ball(c)
-    mean = ball.exp(torch.zeros(dimensions).double(), reach * torch.randn(2, dimensions, generator=made).double())
+    mean = ball.exp(
+        torch.zeros(dimensions).double(),
+        reach * torch.randn(2, dimensions, generator=made).double(),
+    )
     return WrappedNormal(ball, mean, 0.3 + torch.rand(2, dimensions, generator=made).double())
 
 
@@ -36,7 +39,11 @@ def test_it_integrates_to_one_over_the_ball(c):
     circle = torch.stack([angles.cos(), angles.sin()], -1)
     z = normal.ball.radius * middles[:, None, None] * circle  # (R, A, 2)
     area = normal.ball.radius**2 * middles * widths * (2 * math.pi / 360)
-    mass = normal.log_prob(z.unsqueeze(-2)).exp() * normal.ball.conformal(z).square() * area[:, None, None]
+    mass = (
+        normal.log_prob(z.unsqueeze(-2)).exp()
+        * normal.ball.conformal(z).square()
+        * area[:, None, None]
+    )
     assert mass.sum((0, 1)).tolist() == pytest.approx([1.0, 1.0], abs=2e-3)
 
 
@@ -51,7 +58,10 @@ def test_without_curvature_it_is_a_normal_of_doubled_coordinates():
 
 def test_gradients_reach_centre_and_scale_and_are_right():
     ball = Ball(0.9)
-    mean, scale = (0.3 * torch.ones(1, 3)).double().requires_grad_(), torch.full((1, 3), 0.7).double().requires_grad_()
+    mean, scale = (
+        (0.3 * torch.ones(1, 3)).double().requires_grad_(),
+        torch.full((1, 3), 0.7).double().requires_grad_(),
+    )
 
     def draw(mean, scale):
         torch.manual_seed(0)
@@ -59,7 +69,9 @@ def test_gradients_reach_centre_and_scale_and_are_right():
 
     assert torch.autograd.gradcheck(draw, (mean, scale))
     z = (0.2 * torch.ones(5, 1, 3)).double().requires_grad_()
-    assert torch.autograd.gradcheck(lambda m, s, z: WrappedNormal(ball, m, s).log_prob(z), (mean, scale, z))
+    assert torch.autograd.gradcheck(
+        lambda m, s, z: WrappedNormal(ball, m, s).log_prob(z), (mean, scale, z)
+    )
     at_centre = WrappedNormal(ball, mean, scale).log_prob(mean.unsqueeze(0)).sum()
     assert all(torch.isfinite(g).all() for g in torch.autograd.grad(at_centre, (mean, scale)))
 

@@ -26,7 +26,16 @@ def rows(steps=10, every=50):
         values = {"kl": 3.0 + step % 3, "rec": 20 + 100 / step, "beta": step / 1000}
         found.append({"stage": "joint", "split": "train", "span": "window", "step": step, **values})
         if step % (5 * every) == 0:
-            found.append({"stage": "joint", "split": "valid", "step": step, "kl": 3.0, "rec": 21.0, "beta": None})
+            found.append(
+                {
+                    "stage": "joint",
+                    "split": "valid",
+                    "step": step,
+                    "kl": 3.0,
+                    "rec": 21.0,
+                    "beta": None,
+                }
+            )
     return found
 
 
@@ -35,7 +44,11 @@ def lines(svg):
     found = []
     for path in ET.fromstring(svg).iter(f"{SVG}path"):
         style = path.get("style", "")
-        for name, colour in (("train", curves.TRAIN), ("valid", curves.VALID), ("target", curves.TARGET)):
+        for name, colour in (
+            ("train", curves.TRAIN),
+            ("valid", curves.VALID),
+            ("target", curves.TARGET),
+        ):
             if f"stroke: {colour}" in style and "fill: none" in style:
                 found.append((name, path.get("d").count("L") + 1))
     return found
@@ -64,7 +77,15 @@ def test_what_is_missing_or_null_or_of_a_stage_is_left_out():
 
 
 def test_windows_that_an_epoch_cut_short_are_left_out():
-    short = {"stage": "joint", "split": "train", "span": "window", "step": 503, "kl": 99.0, "rec": 1.0, "beta": 0.0}
+    short = {
+        "stage": "joint",
+        "split": "train",
+        "span": "window",
+        "step": 503,
+        "kl": 99.0,
+        "rec": 1.0,
+        "beta": 0.0,
+    }
     assert draw([*rows(), short], "a run") == draw(rows(), "a run")
 
 
@@ -77,7 +98,9 @@ def test_equal_rows_give_equal_bytes_in_any_process():
     environment = {**os.environ, "PYTHONHASHSEED": "7", "SOURCE_DATE_EPOCH": "1"}
     command = [sys.executable, "-c", script, os.path.dirname(__file__)]
     environment["PYTHONPATH"] = os.path.join(os.path.dirname(__file__), "..")
-    other = subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout.strip()
+    other = subprocess.run(
+        command, capture_output=True, text=True, env=environment, check=True
+    ).stdout.strip()
     assert other == hashlib.sha256(draw(rows(), "a run", [3.0])).hexdigest()
 
 
@@ -156,7 +179,9 @@ def test_an_epoch_draws_only_where_that_is_cheap(drawing, monkeypatch):
 
 
 def test_a_run_that_died_ends_with_the_same_curves(corpus, tmp_path):
-    whole, cut = (trainer_of(build(), corpus, tmp_path / name, log_every=1) for name in ("whole", "cut"))
+    whole, cut = (
+        trainer_of(build(), corpus, tmp_path / name, log_every=1) for name in ("whole", "cut")
+    )
     while whole.advance():
         pass
     cut.advance()

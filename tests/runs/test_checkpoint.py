@@ -34,7 +34,9 @@ def path(tmp_path):
 
 def same(one, other):
     return set(one) == set(other) and all(
-        one[name].dtype == other[name].dtype and one[name].shape == other[name].shape and torch.equal(one[name], other[name])
+        one[name].dtype == other[name].dtype
+        and one[name].shape == other[name].shape
+        and torch.equal(one[name], other[name])
         for name in one
     )
 
@@ -59,7 +61,11 @@ def test_twenty_saves_are_the_same_bytes(tmp_path):
         names, keys = list(TENSORS), list(META)
         random.Random(turn).shuffle(names)
         random.Random(turn).shuffle(keys)
-        save_tensors(tmp_path / "x", {name: TENSORS[name].clone() for name in names}, {key: META[key] for key in keys})
+        save_tensors(
+            tmp_path / "x",
+            {name: TENSORS[name].clone() for name in names},
+            {key: META[key] for key in keys},
+        )
         data = (tmp_path / "x").read_bytes()
         first = first or data
         assert data == first
@@ -74,7 +80,9 @@ def test_another_process_writes_the_same_bytes(tmp_path):
     )
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / seed)], check=True, env=environment)
+        subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / seed)], check=True, env=environment
+        )
     assert (tmp_path / "1").read_bytes() == (tmp_path / "2").read_bytes()
 
 
@@ -82,7 +90,10 @@ def test_views_and_graphs_are_saved_by_value(tmp_path):
     whole = torch.arange(12.0).view(3, 4).requires_grad_()
     views = {"t": whole.t(), "row": whole[1], "expanded": whole[:1].expand(5, 4)}
     save_tensors(tmp_path / "x", views, {})
-    assert same(load_tensors(tmp_path / "x")[0], {name: value.detach().contiguous() for name, value in views.items()})
+    assert same(
+        load_tensors(tmp_path / "x")[0],
+        {name: value.detach().contiguous() for name, value in views.items()},
+    )
 
 
 def test_tied_tensors_are_saved_twice(tmp_path):
@@ -134,14 +145,25 @@ def test_no_length_that_is_too_short_or_too_long_is_read(path):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\x80\x04.", b"{}", b"\xff" * 100, struct.pack("<Q", 2) + b"[]", struct.pack("<Q", 2) + b"{}", b"\0" * 64],
+    [
+        b"",
+        b"\x80\x04.",
+        b"{}",
+        b"\xff" * 100,
+        struct.pack("<Q", 2) + b"[]",
+        struct.pack("<Q", 2) + b"{}",
+        b"\0" * 64,
+    ],
 )
 def test_files_of_others(path, data):
     path.write_bytes(data)
     assert readable(path) is None
 
 
-@pytest.mark.parametrize("meta", [None, {KEY: "3"}, {KEY: "[]"}, {KEY: '{"meta": {}}'}, {KEY: "not json"}, {"other": "{}"}])
+@pytest.mark.parametrize(
+    "meta",
+    [None, {KEY: "3"}, {KEY: "[]"}, {KEY: '{"meta": {}}'}, {KEY: "not json"}, {"other": "{}"}],
+)
 def test_safetensors_files_of_others(path, meta):
     save_file({"a": torch.zeros(2)}, path, metadata=meta)
     assert readable(path) is None
@@ -158,7 +180,10 @@ def test_the_words(path, tmp_path):
     )
     with pytest.raises(RunError) as caught:
         load_tensors(tmp_path / "none")
-    assert str(caught.value) == f"'{tmp_path / 'none'}' cannot be read\n  reason: No such file or directory"
+    assert (
+        str(caught.value)
+        == f"'{tmp_path / 'none'}' cannot be read\n  reason: No such file or directory"
+    )
 
 
 def test_a_prefix_is_taken_off():

@@ -10,7 +10,15 @@ from aecore.api import opened
 from aecore.errors import ConfigError
 from aecore.plugin import CriticConfig, PluginConfig
 from aecore.runs.checkpoint import load_tensors
-from aecore.runs.config import SECTIONS, RunConfig, build_config, parse_config, parse_setting, read_toml, validate_settings
+from aecore.runs.config import (
+    SECTIONS,
+    RunConfig,
+    build_config,
+    parse_config,
+    parse_setting,
+    read_toml,
+    validate_settings,
+)
 
 
 def config(settings=None, plugins=(), flags=None, file=None):
@@ -83,9 +91,14 @@ def test_dashes_are_read_as_underscores_in_keys_too():
 
 def test_a_file_gives_way_to_flags_and_flags_to_settings(tmp_path):
     path = tmp_path / "c.toml"
-    path.write_text('[train]\nseed = 1\nepochs = 1\nlr = 0.1\n[plugins.betavae]\nbeta = 0.1\n[data]\nspec = "toy[:5]"\n')
+    path.write_text(
+        '[train]\nseed = 1\nepochs = 1\nlr = 0.1\n[plugins.betavae]\nbeta = 0.1\n[data]\nspec = "toy[:5]"\n'
+    )
     made = config(
-        {"train.epochs": 3, "betavae.beta": 0.3}, ["dae"], {"train": {"epochs": 2, "seed": 2, "lr": None}, "data": {}}, path
+        {"train.epochs": 3, "betavae.beta": 0.3},
+        ["dae"],
+        {"train": {"epochs": 2, "seed": 2, "lr": None}, "data": {}},
+        path,
     )
     assert (made.train.seed, made.train.epochs, made.train.lr) == (2, 3, 0.1)
     assert made.plugins == {"betavae": {"beta": 0.3}, "dae": {}}
@@ -100,7 +113,9 @@ def test_the_defaults_are_no_plugin_of_the_file():
 def test_names_in_a_file_are_normalised(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text("[plugins.free-bits]\nmode = 1\n")
-    assert config({"free_bits.mode": 2}, ["free-bits"], file=path).plugins == {"free_bits": {"mode": 2}}
+    assert config({"free_bits.mode": 2}, ["free-bits"], file=path).plugins == {
+        "free_bits": {"mode": 2}
+    }
 
 
 # Defaults
@@ -111,7 +126,11 @@ def test_the_toy_gets_a_toy_and_other_data_the_published_sizes():
         return (made.model.embedding, made.model.hidden, made.model.latent)
 
     assert sizes(config()) == sizes(config({"data.spec": "toy[:9%]"})) == (32, 64, 8)
-    assert sizes(config({"data.spec": "toys"})) == sizes(config({"model.sizes": "ptb"})) == (256, 256, 32)
+    assert (
+        sizes(config({"data.spec": "toys"}))
+        == sizes(config({"model.sizes": "ptb"}))
+        == (256, 256, 32)
+    )
     assert sizes(config({"model.sizes": "yahoo", "model.latent": 5})) == (512, 1024, 5)
 
 
@@ -127,7 +146,14 @@ def test_the_published_recipe_is_what_the_papers_ran():
     """He et al. (2019), text.py; Li et al. (2019), text_anneal_fb.py: to the last constant."""
     found = config({"train.recipe": "published", "data.spec": "somewhere"})
     t, m = found.train, found.model
-    assert (t.optimiser, t.lr, t.schedule, t.epochs, t.batch_size, t.clip) == ("sgd", 1.0, "plateau", 100, 32, 5.0)
+    assert (t.optimiser, t.lr, t.schedule, t.epochs, t.batch_size, t.clip) == (
+        "sgd",
+        1.0,
+        "plateau",
+        100,
+        32,
+        5.0,
+    )
     assert (t.warmup_steps, t.average, t.weight_decay, t.select) == (0, 0.0, 0.0, "best")
     assert (t.patience, t.guard, t.decays) == (5, 15, 5)
     assert (m.initialisation, m.dropout_in, m.dropout_out) == ("published", 0.5, 0.5)
@@ -135,12 +161,20 @@ def test_the_published_recipe_is_what_the_papers_ran():
 
 
 def test_a_setting_wins_over_the_recipe():
-    found = config({"train.recipe": "published", "train.schedule": "cosine", "model.dropout_in": 0.25})
-    assert (found.train.schedule, found.train.select, found.train.optimiser) == ("cosine", "last", "sgd")
+    found = config(
+        {"train.recipe": "published", "train.schedule": "cosine", "model.dropout_in": 0.25}
+    )
+    assert (found.train.schedule, found.train.select, found.train.optimiser) == (
+        "cosine",
+        "last",
+        "sgd",
+    )
     assert (found.model.dropout_in, found.model.dropout_out) == (0.25, 0.5)
 
 
-@pytest.mark.parametrize(("epochs", "rate"), [(1, 0.1), (4, 0.1), (5, 0.2), (8, 0.2), (9, 0.3), (100, 0.3)])
+@pytest.mark.parametrize(
+    ("epochs", "rate"), [(1, 0.1), (4, 0.1), (5, 0.2), (8, 0.2), (9, 0.3), (100, 0.3)]
+)
 def test_dropout_follows_the_epochs_of_the_fast_recipe(epochs, rate):
     found = config({"data.spec": "somewhere", "train.epochs": epochs}).model
     assert (found.dropout_in, found.dropout_out) == (rate, rate)
@@ -148,16 +182,33 @@ def test_dropout_follows_the_epochs_of_the_fast_recipe(epochs, rate):
 
 def test_the_toy_has_a_recipe_of_its_size():
     found = config()
-    assert (found.model.dropout_in, found.model.dropout_out, found.train.precision) == (0.0, 0.0, "fp32")
+    assert (found.model.dropout_in, found.model.dropout_out, found.train.precision) == (
+        0.0,
+        0.0,
+        "fp32",
+    )
     assert config({"train.recipe": "published"}).model.dropout_in == 0.5
 
 
 def test_every_part_of_a_recipe_is_written_out():
     written = tomllib.loads(config().to_toml())
-    for name in ("recipe", "optimiser", "lr", "muon_lr", "beta1", "beta2", "weight_decay", "warmup_steps", "schedule", "hold"):
+    for name in (
+        "recipe",
+        "optimiser",
+        "lr",
+        "muon_lr",
+        "beta1",
+        "beta2",
+        "weight_decay",
+        "warmup_steps",
+        "schedule",
+        "hold",
+    ):
         assert name in written["train"], name
     assert {"average", "batch_size", "select", "precision", "epochs"} <= set(written["train"])
-    assert {"initialisation", "embedding_std", "forget_bias", "dropout_in", "dropout_out"} <= set(written["model"])
+    assert {"initialisation", "embedding_std", "forget_bias", "dropout_in", "dropout_out"} <= set(
+        written["model"]
+    )
 
 
 # Refusals
@@ -176,9 +227,15 @@ def test_every_part_of_a_recipe_is_written_out():
         ({"train.lr": 0}, "train.lr = 0: input should be greater than 0"),
         ({"train.clip": float("inf")}, "train.clip = inf: input should be a finite number"),
         ({"data.spec": 3}, "data.spec = 3: input should be a valid string"),
-        ({"model.sizes": "large"}, "model.sizes = 'large': input should be 'toy', 'ptb' or 'yahoo'"),
+        (
+            {"model.sizes": "large"},
+            "model.sizes = 'large': input should be 'toy', 'ptb' or 'yahoo'",
+        ),
         ({"model.sizes": [1]}, "model.sizes = [1]: input should be 'toy', 'ptb' or 'yahoo'"),
-        ({"train.optimiser": ["sgd"]}, "train.optimiser = ['sgd']: input should be 'muon', 'adamw' or 'sgd'"),
+        (
+            {"train.optimiser": ["sgd"]},
+            "train.optimiser = ['sgd']: input should be 'muon', 'adamw' or 'sgd'",
+        ),
         ({"model.dropout_in": 1.0}, "model.dropout_in = 1.0: input should be less than 1"),
         ({"train.device": "tpu"}, "train.device = 'tpu': string should match pattern"),
     ],
@@ -196,7 +253,10 @@ def test_a_whole_number_is_a_float():
 def test_an_unknown_key_gets_the_closest():
     text = complaint({"train.learning": 1, "train.batchsize": 2})
     assert "train.batchsize = 2: extra inputs are not permitted" in text
-    assert "'batchsize' is unknown. Did you mean 'batch_size'? known: recipe, seed, epochs, max_steps, batch_size" in text
+    assert (
+        "'batchsize' is unknown. Did you mean 'batch_size'? known: recipe, seed, epochs, max_steps, batch_size"
+        in text
+    )
     assert "'learning' is unknown. known: recipe, seed" in text
 
 
@@ -218,19 +278,26 @@ def test_a_section_or_plugin_that_is_not_there():
         ("train = [1]", "train is no table"),
         ("plugins = 1", "plugins is no table"),
         ("[plugins]\nbetavae = 3", "plugins.betavae is no table"),
-        ("[trian]\nlr = 1", "'trian' is unknown. Did you mean 'train'? known: data, model, train, evaluate, plugins, versions"),
+        (
+            "[trian]\nlr = 1",
+            "'trian' is unknown. Did you mean 'train'? known: data, model, train, evaluate, plugins, versions",
+        ),
         ("[train]\nlr = 'x'", "train.lr = 'x': input should be a valid number"),
     ],
 )
 def test_files_that_are_no_configuration(tmp_path, text, line):
     path = tmp_path / "c.toml"
     path.write_text(text)
-    text = complaint({"train.seed": 1}, ["betavae"], {"data": {"spec": "toy"}, "train": {"epochs": 2}}, path)
+    text = complaint(
+        {"train.seed": 1}, ["betavae"], {"data": {"spec": "toy"}, "train": {"epochs": 2}}, path
+    )
     assert text.startswith(f"the configuration is not valid ({path})")
     assert line in text
 
 
-@pytest.mark.parametrize("tables", [{"data": "toy"}, {"data": ["toy"]}, {"model": 3}, {"train": 1}, {"plugins": 1}])
+@pytest.mark.parametrize(
+    "tables", [{"data": "toy"}, {"data": ["toy"]}, {"model": 3}, {"train": 1}, {"plugins": 1}]
+)
 def test_tables_that_are_none_are_no_traceback_either(tables):
     with pytest.raises(ConfigError, match="input should be a valid dictionary"):
         parse_config(tables, "here")
@@ -238,7 +305,11 @@ def test_tables_that_are_none_are_no_traceback_either(tables):
 
 @pytest.mark.parametrize(
     ("content", "what"),
-    [(None, "there is no file"), (b"[train\n", "cannot be read as TOML"), (b"x = '\xff'", "cannot be read as TOML")],
+    [
+        (None, "there is no file"),
+        (b"[train\n", "cannot be read as TOML"),
+        (b"x = '\xff'", "cannot be read as TOML"),
+    ],
 )
 def test_files_that_are_none(tmp_path, content, what):
     path = tmp_path / "c.toml"
@@ -278,8 +349,12 @@ class Settings(PluginConfig):
 
 
 def test_settings_are_strict_and_lists_make_tuples():
-    made = validate_settings(Settings, {"rate": 1, "pair": [1, 0.5], "layers": [3, 4], "words": ["a"], "name": "x"}, "p")
-    assert made == Settings(rate=1.0, pair=(1.0, 0.5), layers=(3, 4), words=frozenset({"a"}), name="x")
+    made = validate_settings(
+        Settings, {"rate": 1, "pair": [1, 0.5], "layers": [3, 4], "words": ["a"], "name": "x"}, "p"
+    )
+    assert made == Settings(
+        rate=1.0, pair=(1.0, 0.5), layers=(3, 4), words=frozenset({"a"}), name="x"
+    )
 
 
 @pytest.mark.parametrize(
@@ -304,7 +379,10 @@ def test_settings_that_are_refused(values, line):
     assert first == line
     assert rest[-1] == "see: aecore plugins info p"
     if "rat" in values:
-        assert rest[0] == "'rat' is unknown. Did you mean 'rate'? known: rate, count, pair, layers, words, name"
+        assert (
+            rest[0]
+            == "'rat' is unknown. Did you mean 'rate'? known: rate, count, pair, layers, words, name"
+        )
 
 
 def test_the_settings_of_a_critic_can_be_written_and_read():
@@ -318,7 +396,13 @@ def test_the_settings_of_a_critic_can_be_written_and_read():
 
 def test_a_written_configuration_is_read_as_the_same(tmp_path):
     made = config(
-        {"train.lr": 1e-5, "train.max_steps": 7, "betavae.beta": 0.1, "data.spec": 'a "quoted" \\ = #name'}, ["betavae"]
+        {
+            "train.lr": 1e-5,
+            "train.max_steps": 7,
+            "betavae.beta": 0.1,
+            "data.spec": 'a "quoted" \\ = #name',
+        },
+        ["betavae"],
     )
     path = tmp_path / "c.toml"
     path.write_text(made.to_toml())
@@ -338,7 +422,12 @@ def test_every_default_is_written_out(tmp_path):
 
 
 def test_the_file_of_a_run_trains_the_same_run_again(tmp_path):
-    settings = {"train.max_steps": 4, "train.threads": 1, "train.device": "cpu", "controlvae.target_kl": 1}
+    settings = {
+        "train.max_steps": 4,
+        "train.threads": 1,
+        "train.device": "cpu",
+        "controlvae.target_kl": 1,
+    }
     first = config({**settings, "data.spec": "toy[:64]"}, ["controlvae"])
     with opened(first, tmp_path / "one") as trainer:
         trainer.run()
@@ -349,4 +438,6 @@ def test_the_file_of_a_run_trains_the_same_run_again(tmp_path):
     one, two = (load_tensors(tmp_path / name / "model.safetensors")[0] for name in ("one", "two"))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert set(one) == set(two)
-    assert (tmp_path / "one" / "config.toml").read_text() == (tmp_path / "two" / "config.toml").read_text()
+    assert (tmp_path / "one" / "config.toml").read_text() == (
+        tmp_path / "two" / "config.toml"
+    ).read_text()

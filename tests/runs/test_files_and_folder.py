@@ -97,7 +97,9 @@ def test_the_contents_are_on_the_disk_before_the_name(tmp_path, monkeypatch):
     calls = []
     for name in ("fsync", "replace"):
         original = getattr(os, name)
-        monkeypatch.setattr(os, name, lambda *a, _n=name, _o=original: (calls.append(_n), _o(*a))[1])
+        monkeypatch.setattr(
+            os, name, lambda *a, _n=name, _o=original: (calls.append(_n), _o(*a))[1]
+        )
     write_atomic(tmp_path / "a", b"x")
     assert calls[:2] == ["fsync", "replace"]
 
@@ -142,7 +144,9 @@ def test_a_lock_is_held_against_other_processes_and_dies_with_its_own(tmp_path):
         assert holder.stdout.readline() == "held\n"
         with pytest.raises(RunError) as caught, lock(tmp_path):
             raise AssertionError("the lock was given twice")
-        assert str(caught.value) == (f"another process is writing to the run '{tmp_path}'\n  wait for it, or stop it first")
+        assert str(caught.value) == (
+            f"another process is writing to the run '{tmp_path}'\n  wait for it, or stop it first"
+        )
         holder.kill()
     with lock(tmp_path):
         pass

@@ -72,7 +72,9 @@ class Written:
     def build(self):
         name = self.made.name
         composition = compose([self.part], catalogue().defaults)
-        return build_model(composition, {name: self.cls}, {name: self.cls.Config()}, SIZES, Streams(0), (0.0, 0.0))
+        return build_model(
+            composition, {name: self.cls}, {name: self.cls.Config()}, SIZES, Streams(0), (0.0, 0.0)
+        )
 
 
 @pytest.fixture
@@ -102,7 +104,9 @@ def test_it_keeps_the_contract_and_trains(write, corpus, tmp_path, hooks):
     assert all(math.isfinite(summary[name]) for name in ("rec", "kl"))
     still = set(before) - changed(before, model)
     free = {"kl_penalty", "prior_logprob"} <= set(hooks)  # below the floor nothing moves the prior
-    assert not still or (free and {name.rpartition(".")[2] for name in still} == {"prior_mean", "prior_log_scale"})
+    assert not still or (
+        free and {name.rpartition(".")[2] for name in still} == {"prior_mean", "prior_log_scale"}
+    )
 
 
 def failures(found):
@@ -122,14 +126,20 @@ def test_the_kit_passes(write, hooks):
     assert failures(write(*hooks)) == []
 
 
-@pytest.mark.parametrize("hooks", [*ALONE, tuple(HOOKS)], ids=lambda hooks: hooks[0] if len(hooks) == 1 else "all")
+@pytest.mark.parametrize(
+    "hooks", [*ALONE, tuple(HOOKS)], ids=lambda hooks: hooks[0] if len(hooks) == 1 else "all"
+)
 def test_its_own_numbers_hold(write, hooks):
     found = write(*hooks)
     space = {}
     (file,) = (found.made.folder / "tests").glob("test_*.py")
     text = file.read_text()
     exec(compile(text.replace('@parametrize_with_checks("fresh")\n', ""), str(file), "exec"), space)
-    numbers = [run for name, run in space.items() if name.startswith("test_") and name != "test_conformance"]
+    numbers = [
+        run
+        for name, run in space.items()
+        if name.startswith("test_") and name != "test_conformance"
+    ]
     assert len(numbers) == len(chosen_for(hooks))
     for run in numbers:
         cases = [mark.args[1] for mark in getattr(run, "pytestmark", ())] or [[()]]
@@ -140,10 +150,26 @@ def test_its_own_numbers_hold(write, hooks):
 def test_the_code_is_clean(tmp_path):
     """By ruff's defaults and more, and by mypy's strictest, whatever the hooks and however long the name."""
     folders = [create(f"only_{hook}", [hook], tmp_path, catalogue()).folder for hook in HOOKS]
-    folders += [create(name, hooks, tmp_path, catalogue()).folder for name, hooks in (("a", TOGETHER[-1]), ("every", HOOKS))]
-    for words in (["check", "--select", "E,F,W,I,UP,B,C4,SIM,PT,N", "--ignore", "N812"], ["format", "--diff"]):
+    folders += [
+        create(name, hooks, tmp_path, catalogue()).folder
+        for name, hooks in (("a", TOGETHER[-1]), ("every", HOOKS))
+    ]
+    for words in (
+        ["check", "--select", "E,F,W,I,UP,B,C4,SIM,PT,N", "--ignore", "N812"],
+        ["format", "--diff"],
+    ):
         for folder in folders:  # one by one: where it runs decides which imports are its own
-            command = [sys.executable, "-m", "ruff", words[0], "--quiet", "--no-cache", "--isolated", *words[1:], "."]
+            command = [
+                sys.executable,
+                "-m",
+                "ruff",
+                words[0],
+                "--quiet",
+                "--no-cache",
+                "--isolated",
+                *words[1:],
+                ".",
+            ]
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
 
@@ -151,8 +177,19 @@ def test_the_code_is_clean(tmp_path):
 @pytest.mark.verify
 def test_its_types_are_strict(tmp_path):
     source = create("every", HOOKS, tmp_path, catalogue()).folder / "src"
-    command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--follow-imports=silent", str(source)]
-    cache = os.environ | {"MYPYPATH": str(ROOT), "MYPY_CACHE_DIR": str(ROOT / ".mypy_cache" / "scaffold")}
+    command = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--strict",
+        "--config-file=",
+        "--follow-imports=silent",
+        str(source),
+    ]
+    cache = os.environ | {
+        "MYPYPATH": str(ROOT),
+        "MYPY_CACHE_DIR": str(ROOT / ".mypy_cache" / "scaffold"),
+    }
     done = subprocess.run(command, cwd=tmp_path, env=cache, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
 
@@ -225,7 +262,13 @@ def test_a_name_that_a_registry_lists(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "cls"),
-    [("my_idea", "MyIdea"), ("x2", "X2"), ("stage", "StageMethod"), ("none", "NoneMethod"), ("method", "Method")],
+    [
+        ("my_idea", "MyIdea"),
+        ("x2", "X2"),
+        ("stage", "StageMethod"),
+        ("none", "NoneMethod"),
+        ("method", "Method"),
+    ],
 )
 def test_the_name_of_the_class(name, cls):
     assert Names(name).cls == cls
@@ -250,7 +293,11 @@ def test_an_unknown_hook_gets_the_closest(tmp_path):
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 def test_nothing_is_overwritten(tmp_path, kind):
     there = tmp_path / "aecore-fresh"
-    {"folder": there.mkdir, "file": there.touch, "link": lambda: there.symlink_to(tmp_path / "nowhere")}[kind]()
+    {
+        "folder": there.mkdir,
+        "file": there.touch,
+        "link": lambda: there.symlink_to(tmp_path / "nowhere"),
+    }[kind]()
     with pytest.raises(ScaffoldError, match="exists already"):
         create("fresh", (), tmp_path, catalogue())
     assert not there.is_dir() or list(there.iterdir()) == []

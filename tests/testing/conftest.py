@@ -32,7 +32,8 @@ def fails(subject_of):
         assert caught.value.plugin == cls.__name__.lower()
         *lines, way_out = str(caught.value).split("\n")
         assert (
-            way_out == f'  or, if the method is so: [{caught.value.plugin}.exceptions] {check.__name__} = "why", in plugin.toml'
+            way_out
+            == f'  or, if the method is so: [{caught.value.plugin}.exceptions] {check.__name__} = "why", in plugin.toml'
         )
         source = cls.__module__.rpartition(".")[2]
         expected = f"'{caught.value.plugin}' ({source}) fails {check.__name__}: {message.strip()}"

@@ -11,7 +11,13 @@ from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.geometry import Ball, Sphere, WrappedNormal
 from aecore.testing.curved import SphereArea, log_area
 
-PRIOR = {"prior": "density", "posterior": "point", "kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}
+PRIOR = {
+    "prior": "density",
+    "posterior": "point",
+    "kl": "penalty",
+    "kl_estimator": "constant",
+    "kl_gradient": [],
+}
 
 
 class Round(Plugin):
@@ -50,7 +56,9 @@ class Wrapped(Plugin):
     space = Ball(0.7)
 
     def normal(self):
-        return WrappedNormal(self.space, torch.zeros(1, self.sizes.latent), torch.full((1, self.sizes.latent), 0.8))
+        return WrappedNormal(
+            self.space, torch.zeros(1, self.sizes.latent), torch.full((1, self.sizes.latent), 0.8)
+        )
 
     @hookimpl
     def prior_logprob(self, z):
@@ -70,7 +78,11 @@ class Lebesgue(Wrapped):
         return self.normal().log_prob(z.unsqueeze(-2)).squeeze(-1) + volume
 
 
-CHECKS = (kit.check_prior_density_integrates, kit.check_prior_mass, kit.check_prior_sample_agrees_with_logprob)
+CHECKS = (
+    kit.check_prior_density_integrates,
+    kit.check_prior_mass,
+    kit.check_prior_sample_agrees_with_logprob,
+)
 
 
 def whole(cls):
@@ -106,7 +118,9 @@ def test_the_right_density_passes(subject_of, cls, check):
     ],
 )
 def test_another_measure_is_found_out(subject_of, cls, check):
-    with pytest.raises(kit.CheckFailure, match=r"the density of prior_logprob|the draws of prior_sample"):
+    with pytest.raises(
+        kit.CheckFailure, match=r"the density of prior_logprob|the draws of prior_sample"
+    ):
         check(subject_of(whole(cls), provides={**PRIOR, "geometry": cls.space.name}))
 
 
@@ -126,4 +140,6 @@ def test_the_proposal_and_the_cap_are_normalised(dimensions):
 
 
 def test_areas():
-    assert [math.exp(log_area(d)) for d in (1, 2, 3, 4)] == pytest.approx([2, 2 * math.pi, 4 * math.pi, 2 * math.pi**2])
+    assert [math.exp(log_area(d)) for d in (1, 2, 3, 4)] == pytest.approx(
+        [2, 2 * math.pi, 4 * math.pi, 2 * math.pi**2]
+    )

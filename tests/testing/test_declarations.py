@@ -64,7 +64,9 @@ def test_the_exceptions_cannot_except_themselves(fails):
 
 class Schedule(Halved):
     class Config(PluginConfig):
-        bounds: tuple[float, ...] = Field((0.0, 1.0), strict=True, description="read back as a list, refused")
+        bounds: tuple[float, ...] = Field(
+            (0.0, 1.0), strict=True, description="read back as a list, refused"
+        )
 
         @field_validator("bounds", mode="before")
         @classmethod
@@ -206,7 +208,11 @@ class Raising(Plugin):
 
 
 def test_an_error_of_the_plugin_names_the_place(fails):
-    fails(kit.check_settings_never_change, Raising, "TypeError: ...\n  at: testing/test_declarations.py:<n>")
+    fails(
+        kit.check_settings_never_change,
+        Raising,
+        "TypeError: ...\n  at: testing/test_declarations.py:<n>",
+    )
 
 
 def test_published_settings_that_are_none(fails):

@@ -35,7 +35,9 @@ class Posterior(Plugin):
         mean = features[:, : self.sizes.latent]
         z = mean.unsqueeze(1) + torch.randn(len(mean), n_samples, mean.shape[1])
         q = Scaled(mean, self.shift, self.stretch)
-        return PosteriorSample(z, log_prob=q.log_prob(z.transpose(0, 1)).t(), distribution=None if self.exact else q)
+        return PosteriorSample(
+            z, log_prob=q.log_prob(z.transpose(0, 1)).t(), distribution=None if self.exact else q
+        )
 
 
 class Unnormalised(Posterior):
@@ -118,7 +120,9 @@ class Mirrored(Posterior):
         mean, root = features[:, :latent], torch.eye(latent)
         root[1, 0] = 0.3
         z = mean.unsqueeze(1) + torch.randn(len(mean), n_samples, latent) @ root.T
-        return PosteriorSample(z, MultivariateNormal(mean, scale_tril=torch.tril(root * (2 * torch.eye(latent) - 1))))
+        return PosteriorSample(
+            z, MultivariateNormal(mean, scale_tril=torch.tril(root * (2 * torch.eye(latent) - 1)))
+        )
 
 
 def test_draws_of_another_correlation_than_the_density(fails):
@@ -201,7 +205,11 @@ def test_a_closed_form_that_is_wrong(fails):
   kl_term: <n> nats
   E[log q - log p]: <n> nats over 20000 draws, standard error <n>
   for: sentence <n>""",
-        provides={"kl": "dimension", "kl_estimator": "analytic", "kl_gradient": ["encoder", "prior"]},
+        provides={
+            "kl": "dimension",
+            "kl_estimator": "analytic",
+            "kl_gradient": ["encoder", "prior"],
+        },
     )
 
 
@@ -218,7 +226,11 @@ def test_a_sample_estimate_with_the_wrong_sign(fails):
         """kl_term is not the divergence of the posterior from the prior
   kl_term: -<n> nats
   E[log q - log p]: <n> nats over 20000 draws, standard error <n>""",
-        provides={"kl": "batch", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]},
+        provides={
+            "kl": "batch",
+            "kl_estimator": "monte-carlo",
+            "kl_gradient": ["encoder", "prior"],
+        },
     )
 
 
@@ -229,11 +241,15 @@ class Learned(Plugin):
 
     def __init__(self, config, sizes):
         super().__init__(config, sizes)
-        self.centres = nn.Parameter(torch.stack([torch.full((sizes.latent,), 1.5), torch.full((sizes.latent,), -1.5)]))
+        self.centres = nn.Parameter(
+            torch.stack([torch.full((sizes.latent,), 1.5), torch.full((sizes.latent,), -1.5)])
+        )
 
     @hookimpl
     def prior_logprob(self, z):
-        return Normal(self.centres, 1.0).log_prob(z.unsqueeze(-2)).sum(-1).logsumexp(-1) - math.log(2)
+        return Normal(self.centres, 1.0).log_prob(z.unsqueeze(-2)).sum(-1).logsumexp(-1) - math.log(
+            2
+        )
 
     @hookimpl
     def prior_sample(self, n):

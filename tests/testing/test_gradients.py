@@ -7,7 +7,11 @@ from torch.distributions import Independent, Normal
 from aecore import CriticConfig, Plugin, PosteriorSample, Stage, hookimpl
 from aecore import testing as kit
 
-BOTH_GRADIENTS = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
+BOTH_GRADIENTS = {
+    "kl": "sentence",
+    "kl_estimator": "monte-carlo",
+    "kl_gradient": ["encoder", "prior"],
+}
 
 
 class NoGradient(Plugin):
@@ -61,7 +65,9 @@ def test_a_divergence_without_a_gradient(fails, subject_of):
   declared: kl_gradient = ['encoder', 'prior']""",
         provides=BOTH_GRADIENTS,
     )
-    kit.check_kl_gradient_is_as_declared(subject_of(Detached, provides={**BOTH_GRADIENTS, "kl_gradient": []}))
+    kit.check_kl_gradient_is_as_declared(
+        subject_of(Detached, provides={**BOTH_GRADIENTS, "kl_gradient": []})
+    )
 
 
 class Standard(Plugin):
@@ -255,7 +261,11 @@ class Empty(Staged):
 
 
 def test_no_stage_and_no_effect(fails):
-    fails(kit.check_stages_train_their_roles_alone, Empty, "pre_train_init returns no stage and changes no tensor")
+    fails(
+        kit.check_stages_train_their_roles_alone,
+        Empty,
+        "pre_train_init returns no stage and changes no tensor",
+    )
 
 
 class Fixed(Plugin):

@@ -153,7 +153,10 @@ class Peeking(Plugin):
     @hookimpl
     def posterior_sample(self, features, n_samples, batch):
         mean = features[:, : self.sizes.latent] + batch.lengths.unsqueeze(1)
-        return PosteriorSample(normal(mean, 1.0).rsample((n_samples,)).transpose(0, 1), normal(mean, torch.ones_like(mean)))
+        return PosteriorSample(
+            normal(mean, 1.0).rsample((n_samples,)).transpose(0, 1),
+            normal(mean, torch.ones_like(mean)),
+        )
 
 
 def test_a_posterior_that_needs_the_sentences(fails):
@@ -195,7 +198,9 @@ def test_pads_that_are_counted(fails):
         """objective changes when pads are added
   largest difference: <n>
   seen: widths 12 and 17
-  likely: a sum or mean over batch.tokens without batch.mask""".replace("objective", "extra_loss of padded"),
+  likely: a sum or mean over batch.tokens without batch.mask""".replace(
+            "objective", "extra_loss of padded"
+        ),
     )
 
 
@@ -225,7 +230,11 @@ class Mean(Plugin):
 
 
 def test_a_divergence_per_sentence_that_is_a_mean(fails, subject_of):
-    provides = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
+    provides = {
+        "kl": "sentence",
+        "kl_estimator": "monte-carlo",
+        "kl_gradient": ["encoder", "prior"],
+    }
     fails(
         kit.check_sentences_do_not_couple,
         Mean,
@@ -261,4 +270,8 @@ class InPlace(Plugin):
 
 
 def test_a_corruption_in_place(fails):
-    fails(kit.check_corrupted_input_is_a_batch, InPlace, "corrupt_input writes into the batch that it was given")
+    fails(
+        kit.check_corrupted_input_is_a_batch,
+        InPlace,
+        "corrupt_input writes into the batch that it was given",
+    )

@@ -38,7 +38,11 @@ def test_a_divergence_that_says_it_is_per_dimension(fails):
         Groups,
         """kl is 'dimension', but has another number of groups
   came: (5, 1), D = 4""",
-        provides={"kl": "dimension", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]},
+        provides={
+            "kl": "dimension",
+            "kl_estimator": "monte-carlo",
+            "kl_gradient": ["encoder", "prior"],
+        },
     )
 
 

@@ -29,7 +29,12 @@ class Same(Plugin):
 @pytest.fixture
 def few(monkeypatch):
     """Three checks, so that these tests are quick."""
-    names = ("check_exceptions_are_known", "check_plugin_has_an_effect", "check_posterior_mass", "check_shapes")
+    names = (
+        "check_exceptions_are_known",
+        "check_plugin_has_an_effect",
+        "check_posterior_mass",
+        "check_shapes",
+    )
     monkeypatch.setattr(runner, "CHECKS", {name: kit.CHECKS[name] for name in names})
 
 
@@ -57,7 +62,9 @@ def test_every_check_has_a_result_and_progress_hears_it(subject_of):
 def test_a_failure_is_a_record_too(subject_of):
     result = kit.run_checks(subject_of(Same))[1]
     assert result.status == "failed"
-    assert result.message.startswith("'same' (test_runner) fails check_plugin_has_an_effect: training is the same without it\n")
+    assert result.message.startswith(
+        "'same' (test_runner) fails check_plugin_has_an_effect: training is the same without it\n"
+    )
 
 
 @pytest.mark.usefixtures("few")
@@ -96,7 +103,9 @@ def test_a_check_that_looks_at_nothing_fails(subject_of):
         for _ in case.subject.manifest.exceptions:
             case.require(True, "never reached")
 
-    with pytest.raises(kit.CheckFailure, match=r"'halved' .* fails check_nothing: the check verified nothing"):
+    with pytest.raises(
+        kit.CheckFailure, match=r"'halved' .* fails check_nothing: the check verified nothing"
+    ):
         check_nothing(subject_of(Halved))
 
 
@@ -107,12 +116,17 @@ def test_a_check_that_looks_at_too_little_fails(subject_of):
         case.require(True, "one")
         case.require(True, "two")
 
-    with pytest.raises(kit.CheckFailure, match="fails check_half: the check verified 2 of 4 things"):
+    with pytest.raises(
+        kit.CheckFailure, match="fails check_half: the check verified 2 of 4 things"
+    ):
         check_half(subject_of(Halved))
 
 
 def test_a_promise_that_is_not_made_is_not_kept_silently(subject_of):
-    with pytest.raises(kit.NotApplicable, match="check_posterior_mass does not apply to 'halved': it does not implement"):
+    with pytest.raises(
+        kit.NotApplicable,
+        match="check_posterior_mass does not apply to 'halved': it does not implement",
+    ):
         kit.check_posterior_mass(subject_of(Halved))
 
 
@@ -134,12 +148,16 @@ def test_settings_reach_the_plugin():
 
 
 def test_an_unknown_plugin_is_an_error_of_the_user():
-    with pytest.raises(aecore.AecoreError, match=r"no plugin is called 'controlvea'. Did you mean 'controlvae'"):
+    with pytest.raises(
+        aecore.AecoreError, match=r"no plugin is called 'controlvea'. Did you mean 'controlvae'"
+    ):
         kit.run_checks("controlvea")
 
 
 def test_pytest_parameters_are_the_promises(subject_of):
-    subject = subject_of(Same, exceptions={"check_plugin_has_an_effect": "beta 1 is the point of the method"})
+    subject = subject_of(
+        Same, exceptions={"check_plugin_has_an_effect": "beta 1 is the point of the method"}
+    )
     parameters = kit.parametrize_with_checks(subject).args[1]
     assert [p.id for p in parameters] == [check.name for check in kit.promised_checks(subject)]
     (excepted,) = [p for p in parameters if p.marks]
@@ -166,5 +184,10 @@ def test_every_check_is_exported_and_has_a_plugin_that_it_bites():
 def test_the_kit_names_no_plugin():
     names = {"betavae", "annealing", "controlvae"}
     sources = list(Path(kit.__file__).parent.glob("*.py"))
-    found = [(path.name, name) for path in sources for name in names if name in re.sub(r'"""(.|\n)*?"""', "", path.read_text())]
+    found = [
+        (path.name, name)
+        for path in sources
+        for name in names
+        if name in re.sub(r'"""(.|\n)*?"""', "", path.read_text())
+    ]
     assert found == []

@@ -108,7 +108,9 @@ class Dual(Plugin):
         super().__init__(config, sizes)
         self.critic = CriticConfig(steps=2)
         self.head = nn.Linear(sizes.hidden + sizes.latent, sizes.latent)
-        self.nu = nn.Sequential(nn.Linear(sizes.hidden + sizes.latent, 8), nn.Tanh(), nn.Linear(8, 1))
+        self.nu = nn.Sequential(
+            nn.Linear(sizes.hidden + sizes.latent, 8), nn.Tanh(), nn.Linear(8, 1)
+        )
 
     @hookimpl
     def posterior_sample(self, features, n_samples):
@@ -168,7 +170,13 @@ class Penalty(Plugin):
 
     @hookimpl
     def kl_term(self, step):
-        return step.sample.z.mean(1).square().sum(1, keepdim=True).mean(0, keepdim=True).expand(len(step.batch), 1)
+        return (
+            step.sample.z.mean(1)
+            .square()
+            .sum(1, keepdim=True)
+            .mean(0, keepdim=True)
+            .expand(len(step.batch), 1)
+        )
 
 
 class Staged(Plugin):
@@ -178,7 +186,9 @@ class Staged(Plugin):
     def pre_train_init(self):
         return [
             Stage("autoencode", lambda step: step.rec.mean(1), steps=2),
-            Stage("decode", lambda step: step.rec.mean(1), ("decoder",), epochs=50, done=self.reset),
+            Stage(
+                "decode", lambda step: step.rec.mean(1), ("decoder",), epochs=50, done=self.reset
+            ),
         ]
 
     def reset(self, session):
@@ -197,7 +207,11 @@ class Busy(Plugin):
     @hookimpl
     def corrupt_input(self, batch):
         words = batch.tokens > UNKNOWN
-        return Batch(torch.where(words & (torch.rand(words.shape) < 0.5), UNKNOWN, batch.tokens), batch.lengths, batch.index)
+        return Batch(
+            torch.where(words & (torch.rand(words.shape) < 0.5), UNKNOWN, batch.tokens),
+            batch.lengths,
+            batch.index,
+        )
 
     @hookimpl
     def before_step(self, session, batch):
@@ -260,10 +274,19 @@ def provides(*, kl_gradient=("encoder", "prior"), **words):
     return {**words, "kl_gradient": list(kl_gradient)} if "kl" in words else words
 
 
-POINT = provides(posterior="point", kl="penalty", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN)
-NONE = provides(posterior="none", kl="sentence", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN)
+POINT = provides(
+    posterior="point", kl="penalty", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN
+)
+NONE = provides(
+    posterior="none", kl="sentence", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN
+)
 SPHERE = provides(
-    posterior="sampled", prior="density", geometry="sphere", kl="penalty", kl_estimator="constant", kl_gradient=()
+    posterior="sampled",
+    prior="density",
+    geometry="sphere",
+    kl="penalty",
+    kl_estimator="constant",
+    kl_gradient=(),
 )
 DUAL = provides(posterior="sampled", kl="batch", kl_estimator="dual", **EUCLIDEAN)
 
@@ -271,11 +294,17 @@ SOUND = [
     (FullCovariance, {"provides": {"posterior": "density", **EUCLIDEAN}}),
     (KnownFromTheNoise, {"provides": {"posterior": "density", **EUCLIDEAN}}),
     (LearnedPrior, {"provides": {"prior": "density", **EUCLIDEAN}}),
-    (PseudoInputs, {"provides": {"prior": "density", **EUCLIDEAN}, "requires": {"posterior": "density"}}),
+    (
+        PseudoInputs,
+        {"provides": {"prior": "density", **EUCLIDEAN}, "requires": {"posterior": "density"}},
+    ),
     (Dual, {"provides": DUAL}),
     (Point, {"provides": POINT}),
     (LanguageModel, {"provides": NONE}),
-    (Penalty, {"provides": provides(kl="penalty", kl_estimator="constant", kl_gradient=("encoder",))}),
+    (
+        Penalty,
+        {"provides": provides(kl="penalty", kl_estimator="constant", kl_gradient=("encoder",))},
+    ),
     (Staged, {}),
     (Busy, {}),
     (ManySamples, {"requires": {"posterior": "density"}}),
@@ -310,13 +339,22 @@ GENERAL = {
     "check_evaluation_is_deterministic",
     "check_evaluation_leaves_training_alone",
 }
-POSTERIOR = {"check_posterior_needs_no_batch", "check_sentences_do_not_couple", "check_levels_are_true"}
+POSTERIOR = {
+    "check_posterior_needs_no_batch",
+    "check_sentences_do_not_couple",
+    "check_levels_are_true",
+}
 INTEGRALS = {"check_{}_density_integrates", "check_{}_mass"}
-FOLLOW = {"posterior": "check_posterior_draws_follow_the_density", "prior": "check_prior_sample_agrees_with_logprob"}
+FOLLOW = {
+    "posterior": "check_posterior_draws_follow_the_density",
+    "prior": "check_prior_sample_agrees_with_logprob",
+}
 
 
 def density(*which):
-    return {name.format(one) for one in which for name in INTEGRALS} | {FOLLOW[one] for one in which}
+    return {name.format(one) for one in which for name in INTEGRALS} | {
+        FOLLOW[one] for one in which
+    }
 
 
 DRAWS = {"check_other_seed_other_result"}
@@ -328,8 +366,14 @@ PROMISED = {
     FullCovariance: POSTERIOR | KL | TRUE | DRAWS | TRAINED | density("posterior"),
     KnownFromTheNoise: POSTERIOR | KL | TRUE | DRAWS | TRAINED | density("posterior"),
     LearnedPrior: PRIOR | density("prior") | {"check_prior_is_differentiable"},
-    PseudoInputs: PRIOR | density("prior") | {"check_prior_is_differentiable", "check_stages_train_their_roles_alone"},
-    Dual: POSTERIOR | KL | DRAWS | TRAINED | {"check_critic_leaves_main_parameters", "check_joint_step_leaves_the_critic"},
+    PseudoInputs: PRIOR
+    | density("prior")
+    | {"check_prior_is_differentiable", "check_stages_train_their_roles_alone"},
+    Dual: POSTERIOR
+    | KL
+    | DRAWS
+    | TRAINED
+    | {"check_critic_leaves_main_parameters", "check_joint_step_leaves_the_critic"},
     Point: POSTERIOR | KL | TRAINED,
     LanguageModel: POSTERIOR | KL | {"check_leading_axes"},
     Penalty: KL | DRAWS | {"check_sentences_do_not_couple", "check_levels_are_true"},

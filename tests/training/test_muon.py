@@ -19,7 +19,8 @@ def test_the_iteration_takes_singular_values_near_one_and_keeps_the_vectors(shap
     u, s, vh = torch.linalg.svd(matrices, full_matrices=False)
     values = s / matrices.flatten(1).norm(dim=1, keepdim=True)
     for _ in range(3):
-        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5  # the scalar map, on each singular value
+        # the scalar map, on each singular value
+        values = 3.4445 * values - 4.7750 * values**3 + 2.0315 * values**5
     expected = u @ (values.unsqueeze(-1) * vh)
     assert torch.allclose(orthogonalised(matrices, 3), expected, atol=1e-10)
     large = s / matrices.flatten(1).norm(dim=1, keepdim=True) > 0.03
@@ -55,14 +56,19 @@ def test_tall_gates_take_longer_steps_and_all_shrink():
 
 
 def test_momentum_by_hand():
-    weight, gradients = nn.Parameter(torch.zeros(4 * 3, 3)), [some(12, 3, n)[..., 0] for n in (1, 2)]
+    weight, gradients = (
+        nn.Parameter(torch.zeros(4 * 3, 3)),
+        [some(12, 3, n)[..., 0] for n in (1, 2)],
+    )
     optimiser, momentum = Muon([weight], lr=0.2), torch.zeros(12, 3)
     expected = torch.zeros(12, 3)
     for gradient in gradients:
         weight.grad = gradient.clone()
         optimiser.step()
         momentum = MOMENTUM * momentum + gradient
-        expected -= 0.2 * orthogonalised((gradient + MOMENTUM * momentum).view(4, 3, 3)).flatten(0, 1)
+        expected -= 0.2 * orthogonalised((gradient + MOMENTUM * momentum).view(4, 3, 3)).flatten(
+            0, 1
+        )
     assert torch.allclose(weight, expected, atol=1e-6)
 
 

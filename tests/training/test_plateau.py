@@ -14,8 +14,10 @@ def test_the_counters_by_hand():
         (10.0, False, 0, 10.0),
         (11.0, False, 1, 10.0),
         (12.0, False, 2, 10.0),  # two bad epochs, but epoch 2 is before the guard
-        (11.5, True, 0, 11.5),  # the counter went on growing, so the guard's own epoch halves at once
-        (11.4, False, 0, 11.4),  # better than the reference, which is now the worse value, not the best
+        # the counter went on growing, so the guard's own epoch halves at once
+        (11.5, True, 0, 11.5),
+        # better than the reference, which is now the worse value, not the best
+        (11.4, False, 0, 11.4),
         (11.6, False, 1, 11.4),
         (11.6, True, 0, 11.6),
     ]

@@ -19,7 +19,9 @@ def corpus(tmp_path_factory):
     """A small folder of real sentences: validation is most of what a short run on the whole toy would do."""
     folder = tmp_path_factory.mktemp("corpus")
     for name, sentences in toy.sentences().items():
-        text = "".join(f"{sentence.text}\n" for sentence in sentences[: 600 if name == "train" else 60])
+        text = "".join(
+            f"{sentence.text}\n" for sentence in sentences[: 600 if name == "train" else 60]
+        )
         (folder / f"{name}.txt").write_text(text)
     SETTINGS["data.spec"] = str(folder)
 
@@ -49,7 +51,9 @@ def reference(tmp_path_factory):
     return uninterrupted(tmp_path_factory.mktemp("reference") / "run")
 
 
-@pytest.mark.parametrize(("saved", "died"), [(0, 3), (4, 9), (9, 10), (10, 11), (11, 14), (22, 27), (28, 29)])
+@pytest.mark.parametrize(
+    ("saved", "died"), [(0, 3), (4, 9), (9, 10), (10, 11), (11, 14), (22, 27), (28, 29)]
+)
 def test_a_run_that_dies_goes_on_as_if_it_had_not(tmp_path, reference, saved, died):
     path = tmp_path / "run"
     with opened(config(), path) as trainer:
@@ -104,7 +108,10 @@ def test_same_seed_same_run_other_seed_other_run(tmp_path, reference):
 def test_two_runs_that_take_turns_equal_the_two_alone(tmp_path, reference):
     other = uninterrupted(tmp_path / "other", seed=5, plugins=("annealing",))
     first, second = tmp_path / "first", tmp_path / "second"
-    with opened(config(), first) as one, opened(config(seed=5, plugins=("annealing",)), second) as two:
+    with (
+        opened(config(), first) as one,
+        opened(config(seed=5, plugins=("annealing",)), second) as two,
+    ):
         working = [one, two]
         while working:
             working = [trainer for trainer in working if trainer.advance()]
@@ -149,7 +156,13 @@ def rates(path):
 
 
 def test_a_schedule_that_has_ended_begins_again_over_the_steps_that_are_added(tmp_path):
-    falling = {"train.schedule": "linear", "train.hold": 0.0, "train.warmup_steps": 0, "train.log_every": 1, "train.lr": 0.01}
+    falling = {
+        "train.schedule": "linear",
+        "train.hold": 0.0,
+        "train.warmup_steps": 0,
+        "train.log_every": 1,
+        "train.lr": 0.01,
+    }
     path = uninterrupted(tmp_path / "run", **falling)
     aecore.resume(path, max_steps=35)
     expected = [0.01 * (1 - step / length) for length in (25, 10) for step in range(length)]
@@ -170,19 +183,29 @@ def test_an_extended_schedule_goes_on_through_a_kill(tmp_path):
 
 
 def test_a_schedule_that_has_not_ended_is_stretched(tmp_path):
-    falling = {"train.schedule": "linear", "train.hold": 0.0, "train.warmup_steps": 0, "train.log_every": 1, "train.lr": 0.01}
+    falling = {
+        "train.schedule": "linear",
+        "train.hold": 0.0,
+        "train.warmup_steps": 0,
+        "train.log_every": 1,
+        "train.lr": 0.01,
+    }
     path = tmp_path / "run"
     with opened(config(**falling), path) as trainer:
         while trainer.state.step < 10:
             trainer.advance()
         trainer.checkpoint()
     aecore.resume(path, max_steps=40)
-    assert rates(path) == pytest.approx([0.01 * (1 - s / 25) for s in range(10)] + [0.01 * (1 - s / 40) for s in range(10, 40)])
+    assert rates(path) == pytest.approx(
+        [0.01 * (1 - s / 25) for s in range(10)] + [0.01 * (1 - s / 40) for s in range(10, 40)]
+    )
 
 
 def test_an_end_before_the_present_is_refused(tmp_path):
     path = uninterrupted(tmp_path / "run")
-    with pytest.raises(ConfigError, match="the run has done 25 steps, more than the 10 that are asked for"):
+    with pytest.raises(
+        ConfigError, match="the run has done 25 steps, more than the 10 that are asked for"
+    ):
         aecore.resume(path, max_steps=10)
     assert "max_steps = 25" in (path / "config.toml").read_text()
 
@@ -203,7 +226,10 @@ def test_a_corpus_that_changed_is_refused(tmp_path):
 def test_a_second_writer_is_refused(tmp_path):
     with opened(config(), tmp_path / "run") as trainer:
         trainer.checkpoint()
-        with pytest.raises(AecoreError, match="another process is writing"), reopened(tmp_path / "run"):
+        with (
+            pytest.raises(AecoreError, match="another process is writing"),
+            reopened(tmp_path / "run"),
+        ):
             pass
 
 

@@ -21,7 +21,9 @@ def test_linear_falls_to_zero_after_the_hold():
 
 def test_cosine_by_hand():
     rate = schedule(schedule="cosine", hold=0.2)
-    assert [rate(step) for step in (0, 20, 60, 80)] == pytest.approx([1, 1, 0.5, 0.5 - 0.5 * 2**-0.5])
+    assert [rate(step) for step in (0, 20, 60, 80)] == pytest.approx(
+        [1, 1, 0.5, 0.5 - 0.5 * 2**-0.5]
+    )
 
 
 @pytest.mark.parametrize("name", ["constant", "plateau"])
@@ -44,7 +46,8 @@ def test_an_extension_is_a_schedule_of_its_own():
 
 def peaks(updater):
     return {
-        name: [group["lr"] for one in made.optimisers for group in one.param_groups] for name, made in updater.groups.items()
+        name: [group["lr"] for one in made.optimisers for group in one.param_groups]
+        for name, made in updater.groups.items()
     }
 
 
@@ -78,7 +81,9 @@ def test_every_rate_follows_the_schedule():
 
 def test_another_peak_scales_muon_along():
     config = TrainConfig.model_validate({"lr": 0.01, "muon_lr": 0.5})
-    assert peaks(Updater(build(), config, ("encoder", "decoder"), 0.005)) == {"main": [0.005, 0.005, 0.25]}
+    assert peaks(Updater(build(), config, ("encoder", "decoder"), 0.005)) == {
+        "main": [0.005, 0.005, 0.25]
+    }
 
 
 def test_muon_has_the_matrices_of_the_lstms_and_nothing_else():
@@ -87,9 +92,15 @@ def test_muon_has_the_matrices_of_the_lstms_and_nothing_else():
     adamw, muon = updater.groups["main"].optimisers
     names = {id(parameter): name for name, parameter in model.named_parameters()}
     found = {names[id(p)] for group in muon.param_groups for p in group["params"]}
-    assert found == {f"{part}.lstm.weight_{kind}_l0" for part in ("encoder", "decoder") for kind in ("ih", "hh")}
-    decays = {names[id(p)]: group["weight_decay"] for group in adamw.param_groups for p in group["params"]}
-    assert {name for name, decay in decays.items() if decay == 0} == {name for name in decays if ".bias" in name}
+    assert found == {
+        f"{part}.lstm.weight_{kind}_l0" for part in ("encoder", "decoder") for kind in ("ih", "hh")
+    }
+    decays = {
+        names[id(p)]: group["weight_decay"] for group in adamw.param_groups for p in group["params"]
+    }
+    assert {name for name, decay in decays.items() if decay == 0} == {
+        name for name in decays if ".bias" in name
+    }
     assert len(found) + len(decays) == len(names)
 
 
@@ -97,14 +108,20 @@ def test_all_weights_shrink_alike():
     """lr times the decay is taken off per step, whoever moves a matrix: Muon's own rate is another."""
     config = TrainConfig.model_validate({"lr": 0.01, "muon_lr": 0.5, "weight_decay": 0.3})
     updater = Updater(build(), config, ("encoder", "decoder"), 0.01)
-    shares = [group["lr"] * group["weight_decay"] for one in updater.groups["main"].optimisers for group in one.param_groups]
+    shares = [
+        group["lr"] * group["weight_decay"]
+        for one in updater.groups["main"].optimisers
+        for group in one.param_groups
+    ]
     assert shares == pytest.approx([0.003, 0.0, 0.003])
 
 
 def test_main_parameters_are_clipped_together_whoever_moves_them(corpus):
     joint = Joint(build(), corpus, clip=1e-3)
     joint.step(some_batch(4))
-    gradients = [parameter.grad for parameter in joint.model.parameters() if parameter.grad is not None]
+    gradients = [
+        parameter.grad for parameter in joint.model.parameters() if parameter.grad is not None
+    ]
     assert torch.nn.utils.get_total_norm(gradients).item() == pytest.approx(1e-3, rel=1e-3)
 
 
@@ -117,17 +134,32 @@ class Staged(Plugin):
 
 
 def test_a_stage_has_a_schedule_over_its_own_steps(corpus, tmp_path):
-    trainer = trainer_of(build(Staged), corpus, tmp_path / "run", schedule="linear", hold=0.0, warmup_steps=0, log_every=1)
+    trainer = trainer_of(
+        build(Staged),
+        corpus,
+        tmp_path / "run",
+        schedule="linear",
+        hold=0.0,
+        warmup_steps=0,
+        log_every=1,
+    )
     while trainer.advance():
         pass
-    rows = [row for row in trainer.journal.path.read_text().splitlines() if '"window"' in row and '"first"' in row]
+    rows = [
+        row
+        for row in trainer.journal.path.read_text().splitlines()
+        if '"window"' in row and '"first"' in row
+    ]
     import json
 
-    assert [json.loads(row)["lr"] for row in rows] == pytest.approx([0.5 * (1 - step / 10) for step in range(10)])
+    assert [json.loads(row)["lr"] for row in rows] == pytest.approx(
+        [0.5 * (1 - step / 10) for step in range(10)]
+    )
 
 
 def test_a_step_at_rate_zero_changes_nothing(corpus):
     joint = Joint(build(), corpus, schedule="linear", hold=0.0, warmup_steps=0)
-    joint.session.index, before = 100, snapshot(joint.model)  # the phase has 100 steps: its last rate would be this
+    # the phase has 100 steps: its last rate would be this
+    joint.session.index, before = 100, snapshot(joint.model)
     joint.step(some_batch(4))
     assert changed(before, joint.model) == set()

@@ -19,9 +19,17 @@ def candidate(value=10.0, beta=1.0, moving=False, collapsed=False):
 
 
 def test_rates_that_fall_to_zero_keep_the_last():
-    for schedule, metric in (("linear", "last"), ("cosine", "last"), ("constant", "objective"), ("plateau", "objective")):
+    for schedule, metric in (
+        ("linear", "last"),
+        ("cosine", "last"),
+        ("constant", "objective"),
+        ("plateau", "objective"),
+    ):
         assert selection(TrainConfig.model_validate({"schedule": schedule})).metric == metric
-    assert selection(TrainConfig.model_validate({"schedule": "constant", "select": "last"})).metric == "last"
+    assert (
+        selection(TrainConfig.model_validate({"schedule": "constant", "select": "last"})).metric
+        == "last"
+    )
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,20 @@ class Warmup(Plugin):
     @hookimpl
     def pre_train_init(self, session):
         return [
-            Stage("first", lambda step: step.rec.mean(1), trains=("encoder",), steps=5, lr=0.01, done=self.note),
-            Stage("second", lambda step: self.probe(step.features).square().squeeze(1), trains=("frozen",), epochs=2),
+            Stage(
+                "first",
+                lambda step: step.rec.mean(1),
+                trains=("encoder",),
+                steps=5,
+                lr=0.01,
+                done=self.note,
+            ),
+            Stage(
+                "second",
+                lambda step: self.probe(step.features).square().squeeze(1),
+                trains=("frozen",),
+                epochs=2,
+            ),
         ]
 
     def note(self, session):
@@ -97,7 +109,13 @@ def test_a_stage_before_it_changes_no_draw_of_the_joint_phase(corpus, tmp_path):
 
     ends = []
     for number, cls in enumerate((Idle, Nothing)):
-        trainer = trainer_of(build(cls, dropout=(0.5, 0.5)), corpus, tmp_path / str(number), max_steps=4, weight_decay=0.0)
+        trainer = trainer_of(
+            build(cls, dropout=(0.5, 0.5)),
+            corpus,
+            tmp_path / str(number),
+            max_steps=4,
+            weight_decay=0.0,
+        )
         trainer.run()
         ends.append(trainer.model.decoder.output.weight.detach().clone())
     assert torch.equal(*ends)
@@ -107,7 +125,11 @@ def test_until_ends_a_stage_at_an_epoch(corpus, tmp_path):
     class Patient(Plugin):
         @hookimpl
         def pre_train_init(self, session):
-            return [Stage("patient", lambda s: s.rec.mean(1), epochs=9, until=lambda now: now.index >= 4)]
+            return [
+                Stage(
+                    "patient", lambda s: s.rec.mean(1), epochs=9, until=lambda now: now.index >= 4
+                )
+            ]
 
     trainer = trainer_of(build(Patient), corpus, tmp_path / "run", max_steps=1)
     steps = []

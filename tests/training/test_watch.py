@@ -31,7 +31,14 @@ SOUND = {"nll_elbo": 20.0, "kl": 3.0, "au": 4, "z_gap": 2.5}
 class Point(Plugin):
     """A posterior without noise: the first three features."""
 
-    declares = {"provides": {"posterior": "point", "kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}}
+    declares = {
+        "provides": {
+            "posterior": "point",
+            "kl": "penalty",
+            "kl_estimator": "constant",
+            "kl_gradient": [],
+        }
+    }
 
     @hookimpl
     def posterior_sample(self, features):
@@ -124,7 +131,10 @@ def test_the_alarm_is_raised_where_a_collapse_begins():
     for figures in (SOUND, {**SOUND, "au": 0}, {**SOUND, "au": 0}, SOUND, {**SOUND, "kl": 0.0}):
         alarms = announce(heard, model, figures, alarms)
     assert alarms == ["collapsed"]
-    assert [text.splitlines()[1].strip()[:10] for text in heard.alarms] == ["no unit is", "the KL is "]
+    assert [text.splitlines()[1].strip()[:10] for text in heard.alarms] == [
+        "no unit is",
+        "the KL is ",
+    ]
     assert heard.notes == ["the posterior is no longer collapsed"]
 
 
@@ -137,7 +147,9 @@ def test_it_suggests_what_the_catalogue_knows_and_the_run_does_not_use():
     steered = "\n".join(remedies(compose(parts, catalogue.defaults), catalogue))
     assert "--plugin betavae" in steered
     assert "annealing," not in steered
-    assert steered.endswith("or:  other settings of 'annealing'; see: aecore plugins info annealing")
+    assert steered.endswith(
+        "or:  other settings of 'annealing'; see: aecore plugins info annealing"
+    )
 
 
 def test_it_suggests_nothing_that_the_run_would_refuse():
@@ -154,7 +166,9 @@ def test_a_run_writes_the_gain_and_remembers_the_alarm(corpus, tmp_path):
     trainer.progress = heard = Listening()
     while trainer.advance():
         pass
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = [
+        json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    ]
     valid = [row for row in rows if row["split"] == "valid"]
     assert all(abs(row["z_gap"]) < 0.1 for row in valid)
     assert len(valid) == 2
@@ -177,7 +191,8 @@ def test_looking_disturbs_no_generator(corpus):
 @pytest.mark.parametrize(
     ("figures", "idle"),
     [
-        ({"kl": 15.5, "mi_256": 2.6}, True),  # of 15.5 nats 2.6 tell 256 sentences apart, of 5.5 that could
+        # of 15.5 nats 2.6 tell 256 sentences apart, of 5.5 that could
+        ({"kl": 15.5, "mi_256": 2.6}, True),
         ({"kl": 15.5, "mi_256": 3.0}, False),
         ({"kl": 4.0, "mi_256": 1.9}, True),
         ({"kl": 4.0, "mi_256": 2.1}, False),
@@ -185,7 +200,8 @@ def test_looking_disturbs_no_generator(corpus):
         ({"kl": 15.5, "mi_256": None}, False),
         ({"kl": 15.5, "mi": 2.9, "sentences": 500}, True),
         ({"kl": 15.5, "mi": 3.2, "sentences": 500}, False),
-        ({"kl": 15.5, "mi_256": 1.0, "sentences": 7}, False),  # seven sentences cannot be told apart by more than log 7
+        # seven sentences cannot be told apart by more than log 7
+        ({"kl": 15.5, "mi_256": 1.0, "sentences": 7}, False),
         ({"kl": 15.5, "mi_256": 1.0, "nll_elbo": None}, False),  # a penalty is no divergence
     ],
 )
@@ -217,7 +233,9 @@ class Far(Plugin):
     @hookimpl
     def posterior_sample(self, features, n_samples):
         mean = 1e4 * features[:, :3]
-        normal = torch.distributions.Independent(torch.distributions.Normal(mean, torch.ones_like(mean)), 1)
+        normal = torch.distributions.Independent(
+            torch.distributions.Normal(mean, torch.ones_like(mean)), 1
+        )
         return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
 
 

@@ -1,8 +1,9 @@
 """Every command and listing of docs/writing-a-plugin.md, docs/composing.md and README.md, run in order in an empty folder.
 
-A ``console`` block holds commands behind ``$`` (and ``>`` where one goes on) and what they print, in which ``...`` stands for
-anything. A block behind a line that ends in a file's name and a colon is that file; a ``python`` block without one is run. In
-plain blocks, lines that begin with ``aecore`` are run.
+A ``console`` block holds commands behind ``$`` (and ``>`` where one goes on) and what they print,
+in which ``...`` stands for anything. A block behind a line that ends in a file's name and a colon
+is that file; a ``python`` block without one is run. In plain blocks, lines that begin with
+``aecore`` are run.
 """
 
 import os
@@ -17,7 +18,9 @@ import pytest
 
 pytestmark = pytest.mark.verify
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"(?:^`(?P<file>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S)
+BLOCK = re.compile(
+    r"(?:^`(?P<file>[^`\n]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.M | re.S
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,10 @@ class Block:
     @classmethod
     def all_of(cls, document):
         text = document.read_text(encoding="utf-8")
-        return [cls(m["kind"], m["file"], m["text"], text[: m.start()].count("\n") + 1) for m in BLOCK.finditer(text)]
+        return [
+            cls(m["kind"], m["file"], m["text"], text[: m.start()].count("\n") + 1)
+            for m in BLOCK.finditer(text)
+        ]
 
     def commands(self):
         """(command, expected output) pairs."""
@@ -67,7 +73,11 @@ class Shell:
         path = f"{self.python.parent}{os.pathsep}{os.environ['PATH']}"
         unwanted = {"PYTHONPATH", "AECORE_REGISTRY", "COLUMNS"}
         inherited = {name: value for name, value in os.environ.items() if name not in unwanted}
-        environment = inherited | {"PATH": path, "OMP_NUM_THREADS": "1", "AECORE_CACHE": str(self.folder.parent / "cache")}
+        environment = inherited | {
+            "PATH": path,
+            "OMP_NUM_THREADS": "1",
+            "AECORE_CACHE": str(self.folder.parent / "cache"),
+        }
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
@@ -86,10 +96,17 @@ def make_environment(folder):
     python = folder / "bin" / "python"
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
     site = Path(subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip())
-    seen = [sysconfig.get_path("purelib"), ROOT, ROOT / "cli", *(path.parent / "src" for path in plugins())]
+    seen = [
+        sysconfig.get_path("purelib"),
+        ROOT,
+        ROOT / "cli",
+        *(path.parent / "src" for path in plugins()),
+    ]
     (site / "seen.pth").write_text("".join(f"{path}\n" for path in seen))
     program = folder / "bin" / "aecore"
-    program.write_text(f"#!{python}\nimport sys\nfrom aecore_cli.__main__ import main\nsys.exit(main())\n")
+    program.write_text(
+        f"#!{python}\nimport sys\nfrom aecore_cli.__main__ import main\nsys.exit(main())\n"
+    )
     program.chmod(0o755)
     return python
 
@@ -111,7 +128,9 @@ def follow(shell, block, where, replaced=()):
         assert path.parent.is_dir(), f"{place} writes {block.file} into a folder that is not there"
         path.write_text(block.text)
     elif block.kind == "python":
-        code, out, err = shell.run(f"cat > listing.py <<'END'\n{block.text}\nEND\npython listing.py")
+        code, out, err = shell.run(
+            f"cat > listing.py <<'END'\n{block.text}\nEND\npython listing.py"
+        )
         assert code == 0, f"{place}\n{out}{err}"
     for command, expected in block.commands():
         for old, new in replaced:
@@ -120,7 +139,9 @@ def follow(shell, block, where, replaced=()):
         wrong = re.search("(?m)^error: ", expected) is not None
         assert code == (2 if wrong else 0), f"{place}\n$ {command}\n{out}{err}"
         shown = err if wrong else out
-        assert matches(expected, shown), f"{place}\n$ {command}\n--- expected\n{expected}\n--- printed\n{shown}"
+        assert matches(expected, shown), (
+            f"{place}\n$ {command}\n--- expected\n{expected}\n--- printed\n{shown}"
+        )
 
 
 def matches(expected, shown):
@@ -128,9 +149,16 @@ def matches(expected, shown):
     if not expected.strip():
         return True
     expected = re.sub(r"(?m)^\.\.\.\n", "<any>", expected + "\n").rstrip("\n")
-    pattern = re.escape(expected).replace(re.escape("<any>"), r"(?:.*\n)*?").replace(re.escape("..."), ".*?")
+    pattern = (
+        re.escape(expected)
+        .replace(re.escape("<any>"), r"(?:.*\n)*?")
+        .replace(re.escape("..."), ".*?")
+    )
     pattern = re.sub(r"(?:\\ )+", " +", pattern)
-    return re.fullmatch(pattern, shown.strip("\n")) is not None or re.fullmatch(pattern, shown.strip("\n") + "\n") is not None
+    return (
+        re.fullmatch(pattern, shown.strip("\n")) is not None
+        or re.fullmatch(pattern, shown.strip("\n") + "\n") is not None
+    )
 
 
 def test_the_tutorial(shell):
@@ -154,11 +182,19 @@ def test_the_readme(shell):
     corpus = shell.folder / "corpus"
     corpus.mkdir()
     for name, count in (("train", 60), ("valid", 10), ("test", 10)):
-        lines = (f"the {('cat', 'dog', 'bird')[n % 3]} sees {('a tree', 'the sun')[n % 2]} today" for n in range(count))
+        lines = (
+            f"the {('cat', 'dog', 'bird')[n % 3]} sees {('a tree', 'the sun')[n % 2]} today"
+            for n in range(count)
+        )
         (corpus / f"{name}.txt").write_text("\n".join(lines) + "\n")
     blocks = [block for block in Block.all_of(document) if "$ make" not in block.text]
     for block in blocks:
-        follow(shell, block, document.name, [("path/to/ptb", str(corpus)), ("path/to/text", str(corpus))])
+        follow(
+            shell,
+            block,
+            document.name,
+            [("path/to/ptb", str(corpus)), ("path/to/text", str(corpus))],
+        )
 
 
 @pytest.mark.parametrize(

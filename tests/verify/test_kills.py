@@ -14,13 +14,30 @@ from aecore.runs.checkpoint import load_tensors
 
 pytestmark = pytest.mark.verify
 
-TRAIN = ["train", "--plugin", "controlvae", "--data", "toy[:2000]", "--epochs", "6", "--set", "train.checkpoint_seconds=0.3"]
+TRAIN = [
+    "train",
+    "--plugin",
+    "controlvae",
+    "--data",
+    "toy[:2000]",
+    "--epochs",
+    "6",
+    "--set",
+    "train.checkpoint_seconds=0.3",
+]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def aecore(*arguments, **options):
     command = [sys.executable, "-m", "aecore_cli", *map(str, arguments)]
-    return subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **options)
+    return subprocess.Popen(
+        command,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
 
 
 def finished(*arguments, **options):
@@ -59,17 +76,29 @@ def test_ten_kills_at_random_moments_change_no_byte(reference, tmp_path):
             kills += 1
         if (path / "config.toml").is_file():
             arguments = ["resume", path]
-    code, _, err = finished(*arguments)  # on a slow machine every kill may come before the run exists
+    # on a slow machine every kill may come before the run exists
+    code, _, err = finished(*arguments)
     assert code == 0, err
     assert kills >= 3, "the run ended before it could be killed"
-    assert (path / "model.safetensors").read_bytes() == (reference / "model.safetensors").read_bytes()
+    assert (path / "model.safetensors").read_bytes() == (
+        reference / "model.safetensors"
+    ).read_bytes()
     assert (path / "summary.json").read_bytes() == (reference / "summary.json").read_bytes()
     assert not list(path.glob(".*")), "a killed writer's temporary was left behind"
 
 
 PRETRAIN = [
     *("train", "--plugin", "ae_pretrain", "--plugin", "annealing", "--plugin", "free_bits"),
-    *("--data", "toy[:2000]", "--epochs", "2", "--set", "ae_pretrain.epochs=10", "--set", "ae_pretrain.patience=10"),
+    *(
+        "--data",
+        "toy[:2000]",
+        "--epochs",
+        "2",
+        "--set",
+        "ae_pretrain.epochs=10",
+        "--set",
+        "ae_pretrain.patience=10",
+    ),
     *("--set", "annealing.warmup_epochs=1", "--set", "train.checkpoint_seconds=0.2"),
 ]
 
@@ -130,7 +159,9 @@ def test_a_polite_stop_says_how_to_go_on(reference, tmp_path, number, code):
     assert f"aecore resume {path}" in err
     assert "Traceback" not in err
     assert finished("resume", path)[0] == 0
-    assert (path / "model.safetensors").read_bytes() == (reference / "model.safetensors").read_bytes()
+    assert (path / "model.safetensors").read_bytes() == (
+        reference / "model.safetensors"
+    ).read_bytes()
 
 
 def test_a_write_that_fails_half_way_keeps_the_last_checkpoint(reference, tmp_path):
@@ -143,7 +174,11 @@ def test_a_write_that_fails_half_way_keeps_the_last_checkpoint(reference, tmp_pa
     before = (path / "checkpoint.safetensors").read_bytes()
     limit = (size // 2, size // 2)
     code, _, err = finished(
-        "resume", path, "--max-steps", "150", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+        "resume",
+        path,
+        "--max-steps",
+        "150",
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
     )
     assert code == 2
     assert "could not be written" in err

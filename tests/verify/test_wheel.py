@@ -17,18 +17,34 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheels")
     sources = [ROOT, *(project.parent for project in sorted(ROOT.glob("plugins/*/pyproject.toml")))]
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-    build = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(folder / "wheels"), *map(str, sources)]
+    build = [
+        *pip,
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--wheel-dir",
+        str(folder / "wheels"),
+        *map(str, sources),
+    ]
     subprocess.run(build, check=True)
     wheels = sorted(map(str, (folder / "wheels").glob("*.whl")))
     assert len(wheels) == len(sources)
-    subprocess.run([*pip, "install", "--no-deps", "--target", str(folder / "site"), *wheels], check=True)
+    subprocess.run(
+        [*pip, "install", "--no-deps", "--target", str(folder / "site"), *wheels], check=True
+    )
     return folder / "site"
 
 
 def run(site, *arguments):
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "1"}
     return subprocess.run(
-        [sys.executable, *arguments], env=environment, cwd=site.parent, capture_output=True, text=True, timeout=300, check=False
+        [sys.executable, *arguments],
+        env=environment,
+        cwd=site.parent,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
     )
 
 
@@ -46,7 +62,18 @@ def test_types_are_marked(site, package):
 
 
 def test_it_trains_and_samples(site):
-    done = run(site, "-m", "aecore_cli", "train", "--plugin", "controlvae", "--max-steps", "3", "--out", "run")
+    done = run(
+        site,
+        "-m",
+        "aecore_cli",
+        "train",
+        "--plugin",
+        "controlvae",
+        "--max-steps",
+        "3",
+        "--out",
+        "run",
+    )
     assert done.returncode == 0, done.stderr
     done = run(site, "-m", "aecore_cli", "sample", "run", "-n", "2")
     assert done.returncode == 0, done.stderr

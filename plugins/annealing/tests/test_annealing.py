@@ -14,7 +14,10 @@ def beta(index, *, steps_per_epoch=100, total_steps=2000, **settings):
     return plugin.beta_schedule(index=index, epoch=index / steps_per_epoch, total_steps=total_steps)
 
 
-@pytest.mark.parametrize(("index", "expected"), [(0, 0.0), (1, 0.001), (500, 0.5), (999, 0.999), (1000, 1.0), (1999, 1.0)])
+@pytest.mark.parametrize(
+    ("index", "expected"),
+    [(0, 0.0), (1, 0.001), (500, 0.5), (999, 0.999), (1000, 1.0), (1999, 1.0)],
+)
 def test_linear_over_ten_epochs(index, expected):
     assert beta(index) == pytest.approx(expected, abs=1e-12)
 
@@ -26,11 +29,14 @@ def test_linear_from_a_start_value(index, expected):
 
 
 @pytest.mark.parametrize(
-    ("index", "expected"), [(0, 0.0066929), (2500, 0.0758582), (5000, 0.5), (9999, 0.993300), (10_000, 1.0)]
+    ("index", "expected"),
+    [(0, 0.0066929), (2500, 0.0758582), (5000, 0.5), (9999, 0.993300), (10_000, 1.0)],
 )
 def test_logistic_over_ten_thousand_steps(index, expected):
     # Shao et al., cost annealing: sigma((t - a/2) / (a/10)) for t < a = 10000, then 1
-    assert beta(index, shape="logistic", warmup_steps=10_000, total_steps=20_000) == pytest.approx(expected, abs=1e-6)
+    assert beta(index, shape="logistic", warmup_steps=10_000, total_steps=20_000) == pytest.approx(
+        expected, abs=1e-6
+    )
 
 
 def test_logistic_is_monotone():
@@ -40,7 +46,9 @@ def test_logistic_is_monotone():
 
 
 def test_a_warm_up_longer_than_the_run_is_warned_of_once():
-    with pytest.warns(UserWarning, match=r"training ends at 50% of the warm-up, so beta will not reach 1"):
+    with pytest.warns(
+        UserWarning, match=r"training ends at 50% of the warm-up, so beta will not reach 1"
+    ):
         beta(1, warmup_epochs=10.0, total_steps=500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -58,7 +66,9 @@ def test_the_warm_up_is_half_of_a_short_run_and_ten_epochs_of_a_long_one():
         beta(1, total_steps=50)
 
 
-@pytest.mark.parametrize("settings", [{"start": 1.5}, {"warmup_epochs": 0.0}, {"warmup_steps": 0}, {"shape": "cosine"}])
+@pytest.mark.parametrize(
+    "settings", [{"start": 1.5}, {"warmup_epochs": 0.0}, {"warmup_steps": 0}, {"shape": "cosine"}]
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         Annealing.Config(**settings)

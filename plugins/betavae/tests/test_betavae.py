@@ -23,7 +23,9 @@ def test_settings_out_of_range_are_refused(beta):
 
 
 def test_the_objective_is_rec_plus_beta_times_the_divergence(tmp_path):
-    config = build_config(None, {}, {"betavae.beta": 4.0, "train.max_steps": 2, "train.threads": 1}, ["betavae"])
+    config = build_config(
+        None, {}, {"betavae.beta": 4.0, "train.max_steps": 2, "train.threads": 1}, ["betavae"]
+    )
     with opened(config, tmp_path / "run") as trainer:
         trainer.advance()
         model, batch = trainer.model, trainer.corpus.train.batch(torch.arange(5))
@@ -31,11 +33,15 @@ def test_the_objective_is_rec_plus_beta_times_the_divergence(tmp_path):
         step = Step(model, batch, schedule=lambda _: model.beta)
         distribution = step.sample.distribution
         normal = torch.distributions.Normal(torch.zeros_like(distribution.mean), 1.0)
-        exact = torch.distributions.kl_divergence(torch.distributions.Normal(distribution.mean, distribution.stddev), normal)
+        exact = torch.distributions.kl_divergence(
+            torch.distributions.Normal(distribution.mean, distribution.stddev), normal
+        )
         assert torch.allclose(model.objective(step), step.rec.mean(1) + 4.0 * exact.sum(1))
 
 
 def test_it_does_not_share_the_weight_with_another_schedule(tmp_path):
-    with pytest.raises(aecore.AecoreError, match="'betavae' and 'annealing' both own beta_schedule"):
+    with pytest.raises(
+        aecore.AecoreError, match="'betavae' and 'annealing' both own beta_schedule"
+    ):
         aecore.train(["betavae", "annealing"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

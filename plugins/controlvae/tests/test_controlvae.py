@@ -13,7 +13,9 @@ from aecore import Sizes
 
 
 def controller(**settings):
-    return ControlVAE(ControlVAE.Config(**settings), Sizes(vocabulary=9, embedding=2, hidden=3, latent=2))
+    return ControlVAE(
+        ControlVAE.Config(**settings), Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
+    )
 
 
 def betas(plugin, kls):
@@ -36,24 +38,28 @@ def test_at_the_set_point_the_integral_stays_and_p_is_half_of_kp():
 
 
 def test_the_integral_holds_while_beta_is_at_its_bound():
-    # The authors' text code tests `w < 0 and w > 1`, never holds, and then needs 30 more steps before beta leaves 0.
+    # The authors' text code tests `w < 0 and w > 1`, never holds, and then needs 30 more steps
+    # before beta leaves 0.
     plugin = controller(target_kl=2.0, kp=0.01, ki=1e-4)
     betas(plugin, [0] * 200)
-    assert float(plugin.integral) == pytest.approx(-0.0010, abs=1e-12)  # -0.0400 without anti-windup
+    # -0.0400 without anti-windup
+    assert float(plugin.integral) == pytest.approx(-0.0010, abs=1e-12)
     later = betas(plugin, [12] * 400)
     assert later[0] == pytest.approx(0.01 / (1 + math.exp(-10)), abs=1e-9)
     assert later[40] == pytest.approx(0.01 / (1 + math.exp(-10)) + 0.04, abs=1e-9)
 
 
 def test_the_low_bound_does_not_deadlock():
-    # ki * target_kl > kp: one literal step takes I to -0.02, below -kp, and the printed rule then holds it there for ever.
+    # ki * target_kl > kp: one literal step takes I to -0.02, below -kp, and the printed rule then
+    # holds it there for ever.
     plugin = controller(target_kl=200.0, kp=0.01, ki=1e-4)
     betas(plugin, [0] * 50)
     assert betas(plugin, [300] * 20)[-1] > 0.1
 
 
 def test_the_high_bound_does_not_deadlock():
-    # After an overshoot of the integral beyond 1 the printed rule leaves beta at 1 for ever, since P -> 0 below the set point.
+    # After an overshoot of the integral beyond 1 the printed rule leaves beta at 1 for ever, since
+    # P -> 0 below the set point.
     plugin = controller(target_kl=5.0, kp=0.01, ki=1e-3)
     assert betas(plugin, [500] * 50)[-1] == 1
     later = betas(plugin, [0] * 300)
@@ -63,7 +69,8 @@ def test_the_high_bound_does_not_deadlock():
 
 @pytest.mark.parametrize(("target", "slope"), [(2.0, 8.0), (5.0, 20.0), (17.0, 30.0)])
 def test_the_loop_settles_at_the_set_point_of_a_lagging_plant(target, slope):
-    # A stand-in for training: the KL drifts with a lag of 50 steps to slope / (1 + 10 beta) - 1, which falls with beta.
+    # A stand-in for training: the KL drifts with a lag of 50 steps to slope / (1 + 10 beta) - 1,
+    # which falls with beta.
     plugin, kl = controller(target_kl=target, kp=0.01, ki=1e-4), 0.0
     trace = []
     for _ in range(12_000):
@@ -120,7 +127,14 @@ def test_a_small_increment_is_not_lost_near_one():
 
 @pytest.mark.parametrize(
     "settings",
-    [{"target_kl": 0}, {"target_kl": -1}, {"ki": -1e-4}, {"beta_min": 1.0}, {"beta_min": 2, "beta_max": 1}, {"v": 3}],
+    [
+        {"target_kl": 0},
+        {"target_kl": -1},
+        {"ki": -1e-4},
+        {"beta_min": 1.0},
+        {"beta_min": 2, "beta_max": 1},
+        {"v": 3},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):

@@ -20,7 +20,14 @@ OWN = "own"
 class Scripted:
     """A session whose inner losses, batches and mutual information are known beforehand."""
 
-    def __init__(self, losses=lambda step: 3.0, sizes=lambda step: (4, 10), information=(), index=7, steps_per_epoch=10):
+    def __init__(
+        self,
+        losses=lambda step: 3.0,
+        sizes=lambda step: (4, 10),
+        information=(),
+        index=7,
+        steps_per_epoch=10,
+    ):
         self.losses, self.sizes, self.information = losses, sizes, list(information)
         self.index, self.steps_per_epoch = index, steps_per_epoch
         self.seen, self.updates, self.asked = [], [], []
@@ -71,7 +78,13 @@ def test_a_constant_loss_runs_all_99_steps():
 
 @pytest.mark.parametrize(
     ("windows", "expected"),
-    [([5, 6], 30), ([5, 4, 4.5], 45), ([5, 5, 5, 5.001], 60), ([9, 8, 7, 6, 5, 4], 99), ([5, 4, 3, 2, 1, 2], 90)],
+    [
+        ([5, 6], 30),
+        ([5, 4, 4.5], 45),
+        ([5, 5, 5, 5.001], 60),
+        ([9, 8, 7, 6, 5, 4], 99),
+        ([5, 4, 3, 2, 1, 2], 90),
+    ],
 )
 def test_it_ends_with_the_first_window_that_is_worse(windows, expected):
     session = Scripted(losses=lambda step: windows[min(step // 15, len(windows) - 1)])
@@ -81,10 +94,14 @@ def test_it_ends_with_the_first_window_that_is_worse(windows, expected):
 
 def test_losses_are_weighed_per_token():
     """Per sentence the second window is better, 8 against 9; per token it is worse, 8 / 2 against 9 / 3."""
-    session = Scripted(losses=lambda step: 9.0 if step < 15 else 8.0, sizes=lambda step: (4, 12) if step < 15 else (4, 8))
+    session = Scripted(
+        losses=lambda step: 9.0 if step < 15 else 8.0,
+        sizes=lambda step: (4, 12) if step < 15 else (4, 8),
+    )
     session.step(plugin())
     assert len(session.updates) == 30
-    # One batch of 1 sentence in 14 of 4: (14 * 4 * 2 + 1 * 1 * 20) / (14 * 40 + 10), not the mean of the quotients.
+    # One batch of 1 sentence in 14 of 4: (14 * 4 * 2 + 1 * 1 * 20) / (14 * 40 + 10), not the mean
+    # of the quotients.
     session = Scripted(
         losses=lambda step: (20.0 if step % 15 == 0 else 2.0) if step < 15 else 2.4,
         sizes=lambda step: (1, 10) if step == 0 else (4, 40),
@@ -146,19 +163,34 @@ def test_the_stop_rule_may_look_at_fewer_sentences():
 
 
 def test_a_posterior_without_information_is_refused_at_the_first_step():
-    with pytest.raises(CompositionError, match="the mutual information of this posterior cannot be measured"):
+    with pytest.raises(
+        CompositionError, match="the mutual information of this posterior cannot be measured"
+    ):
         Scripted(index=0, information=[None]).step(plugin())
 
 
 def opened_run(path, *plugins, **settings):
-    tiny = {"train.threads": 1, "train.optimiser": "sgd", "train.lr": 0.5, "train.max_steps": 4, "train.device": "cpu"}
-    config = build_config(None, {}, {**tiny, "train.log_every": 1, **settings}, ["lagging", *plugins])
+    tiny = {
+        "train.threads": 1,
+        "train.optimiser": "sgd",
+        "train.lr": 0.5,
+        "train.max_steps": 4,
+        "train.device": "cpu",
+    }
+    config = build_config(
+        None, {}, {**tiny, "train.log_every": 1, **settings}, ["lagging", *plugins]
+    )
     return opened(config, path)
 
 
 def test_the_inner_steps_are_gradient_steps_of_the_encoder(tmp_path):
     """Three inner steps by hand: plain gradients, the clip, beta of the step before; then a joint step of the decoder alone."""
-    settings = {"lagging.inner_steps": 3, "betavae.beta": 0.3, "model.dropout_in": 0.2, "train.clip": 0.05}
+    settings = {
+        "lagging.inner_steps": 3,
+        "betavae.beta": 0.3,
+        "model.dropout_in": 0.2,
+        "train.clip": 0.05,
+    }
     settings |= {"model.initialisation": "published"}
     with (
         opened_run(tmp_path / "run", "betavae", **settings) as trainer,
@@ -167,7 +199,8 @@ def test_the_inner_steps_are_gradient_steps_of_the_encoder(tmp_path):
         for run in (trainer, twin):
             with torch.no_grad():
                 for parameter in run.model.parameters():
-                    parameter.mul_(20)  # the first weights hardly let a gradient through to the encoder
+                    # the first weights hardly let a gradient through to the encoder
+                    parameter.mul_(20)
             run.advance()
         model, session = twin.model.train(), twin.session
         first = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
@@ -186,8 +219,12 @@ def test_the_inner_steps_are_gradient_steps_of_the_encoder(tmp_path):
         assert float(beta) == pytest.approx(0.3)
         assert max(norms) > 0.05  # the clip was at work
         assert trainer.session.draws == 2
-        for (name, one), other in zip(trainer.model.named_parameters(), model.parameters(), strict=True):
-            assert torch.allclose(one - first[name], other - first[name], rtol=1e-3, atol=3e-7), name
+        for (name, one), other in zip(
+            trainer.model.named_parameters(), model.parameters(), strict=True
+        ):
+            assert torch.allclose(one - first[name], other - first[name], rtol=1e-3, atol=3e-7), (
+                name
+            )
             assert (one - first[name]).abs().max() > 1e-4, name
 
 
@@ -201,11 +238,20 @@ def descend(loss, parameters, rate, clip):
 
 
 def test_the_information_is_that_of_the_validation_split_and_disturbs_nothing(tmp_path):
-    settings = {"data.spec": "toy[:64]", "train.epochs": 2, "train.max_steps": 3, "lagging.inner_steps": 2}
+    settings = {
+        "data.spec": "toy[:64]",
+        "train.epochs": 2,
+        "train.max_steps": 3,
+        "lagging.inner_steps": 2,
+    }
     with opened_run(tmp_path / "run", **settings) as trainer:
         trainer.run()
         found = trainer.session.evaluate("valid", "mi_batch")["mi_batch"]
-        rows = [row for row in aecore.load(tmp_path / "run", "cpu").metrics() if row.get("span") == "window"]
+        rows = [
+            row
+            for row in aecore.load(tmp_path / "run", "cpu").metrics()
+            if row.get("span") == "window"
+        ]
     assert [row["lagging.inner_steps"] for row in rows[:2]] == [0, 2]
     assert rows[2]["lagging.information"] != 0
     assert abs(rows[2]["lagging.information"] - found) < 0.05  # one step later
@@ -216,7 +262,10 @@ def test_a_language_model_has_no_encoder_to_train(tmp_path):
         aecore.train(["lagging", "lstm_lm"], out=tmp_path / "run")
 
 
-@pytest.mark.parametrize("settings", [{"window": 0}, {"inner_steps": 0}, {"sentences": 1}, {"window": 1.5}, {"patience": 2}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"window": 0}, {"inner_steps": 0}, {"sentences": 1}, {"window": 1.5}, {"patience": 2}],
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         Lagging.Config(**settings)

@@ -11,11 +11,19 @@ from aecore.api import opened, reopened
 from aecore.runs.config import build_config
 from aecore.step import Step
 
-SETTINGS = {"train.threads": 1, "train.batch_size": 16, "train.lr": 0.01, "train.weight_decay": 0.1, "train.device": "cpu"}
+SETTINGS = {
+    "train.threads": 1,
+    "train.batch_size": 16,
+    "train.lr": 0.01,
+    "train.weight_decay": 0.1,
+    "train.device": "cpu",
+}
 
 
 def trainer(path, **settings):
-    return opened(build_config(None, {}, {**SETTINGS, "train.max_steps": 5, **settings}, ["lstm_lm"]), path)
+    return opened(
+        build_config(None, {}, {**SETTINGS, "train.max_steps": 5, **settings}, ["lstm_lm"]), path
+    )
 
 
 def exact(model, batch):
@@ -38,15 +46,24 @@ def test_the_likelihood_is_exact_for_any_number_of_samples(tmp_path):
         for samples in (1, 2, 7):
             step = Step(model, batch, samples=samples)
             assert step.condition.shape == (9, samples, 0)
-            assert torch.allclose(step.rec.double(), expected.unsqueeze(1).expand(-1, samples), atol=1e-4)
+            assert torch.allclose(
+                step.rec.double(), expected.unsqueeze(1).expand(-1, samples), atol=1e-4
+            )
             assert torch.equal(step.kl, torch.zeros(9, 1))
     run = aecore.load(tmp_path / "run", "cpu")
     found = [run.evaluate(limit=9, iw_samples=samples) for samples in (1, 3, 500)]
     for figures in found:
-        assert figures["nll_elbo"] == figures["rec"] == pytest.approx(float(expected.mean()), abs=1e-4)
+        assert (
+            figures["nll_elbo"] == figures["rec"] == pytest.approx(float(expected.mean()), abs=1e-4)
+        )
         assert figures["nll_iw"] == pytest.approx(figures["rec"], abs=1e-4)
         assert figures["nll_iw"] == found[0]["nll_iw"]
-        assert (figures["mi"], figures["mi_batch"], figures["au"], figures["kl"]) == (None, None, None, 0)
+        assert (figures["mi"], figures["mi_batch"], figures["au"], figures["kl"]) == (
+            None,
+            None,
+            None,
+            0,
+        )
         assert figures["estimators"]["kl"] == "constant"
 
 
@@ -59,7 +76,10 @@ def test_the_encoder_keeps_its_first_weights_bit_for_bit(tmp_path, optimiser):
         after = run.model.state_dict()
         moved = {name for name, value in after.items() if not torch.equal(before[name], value)}
         assert not {name for name in moved if name.startswith("encoder.")}
-        assert {name for name in after if name.startswith("decoder.")} - moved == {"decoder.bridge.weight"}  # (H, 0)
+        # (H, 0)
+        assert {name for name in after if name.startswith("decoder.")} - moved == {
+            "decoder.bridge.weight"
+        }
         assert not [name for name in run.phase.tensors() if "encoder." in name]
 
 
@@ -72,14 +92,18 @@ def test_a_killed_run_ends_with_the_weights_of_an_uninterrupted_one(tmp_path):
     with reopened(tmp_path / "killed") as again:
         assert again.state.step == 2
         again.run()
-    one, other = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed"))
+    one, other = (
+        (tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "killed")
+    )
     assert one == other
 
 
 def test_it_learns(tmp_path):
     with trainer(tmp_path / "run", **{"train.max_steps": 40}) as run:
         run.run()
-    rows = [row for row in aecore.load(tmp_path / "run", "cpu").metrics() if row["split"] == "valid"]
+    rows = [
+        row for row in aecore.load(tmp_path / "run", "cpu").metrics() if row["split"] == "valid"
+    ]
     uniform = 9 * 4.5  # 90 words
     assert rows[-1]["nll_elbo"] < 0.95 * uniform
     assert "z_gap" not in rows[-1] or rows[-1]["z_gap"] is None

@@ -22,7 +22,9 @@ def layer(c, dimensions=4, width=3, scale=0.4):
 
 
 def points(ball, n=20, dimensions=4):
-    return ball.exp(torch.zeros(dimensions).double(), 0.6 * ball.radius * torch.randn(n, dimensions).double())
+    return ball.exp(
+        torch.zeros(dimensions).double(), 0.6 * ball.radius * torch.randn(n, dimensions).double()
+    )
 
 
 def placed(planes):
@@ -36,9 +38,15 @@ def test_it_is_geoopts_distance_times_the_length_of_the_normal(c):
     planes = layer(c)
     z, (p, a) = points(planes.ball), placed(planes)
     oracle = PoincareBall(torch.tensor(c, dtype=torch.float64))
-    due = oracle.dist2plane(z.unsqueeze(1), p, a, signed=True) * planes.ball.conformal(p).squeeze(-1) * a.norm(dim=-1)
+    due = (
+        oracle.dist2plane(z.unsqueeze(1), p, a, signed=True)
+        * planes.ball.conformal(p).squeeze(-1)
+        * a.norm(dim=-1)
+    )
     assert torch.allclose(planes(z), due, rtol=1e-8)
-    assert torch.allclose(planes.ball.conformal(p).squeeze(-1) * a.norm(dim=-1), 2 * planes.normal.norm(dim=-1))
+    assert torch.allclose(
+        planes.ball.conformal(p).squeeze(-1) * a.norm(dim=-1), 2 * planes.normal.norm(dim=-1)
+    )
 
 
 @pytest.mark.parametrize("c", [0.5, 1.5])
@@ -50,7 +58,9 @@ def test_it_is_the_distance_from_the_nearest_point_of_the_plane(c):
     reach = torch.linspace(-6, 6, 200_001).double().unsqueeze(1)
     line = planes.ball.exp(p[0], reach * across / across.norm() / planes.ball.conformal(p[0]))
     nearest = torch.stack([planes.ball.distance(line, one).min() for one in z])
-    assert torch.allclose(planes(z).squeeze(-1).abs(), nearest * 2 * planes.normal.norm(), rtol=1e-6, atol=1e-4)
+    assert torch.allclose(
+        planes(z).squeeze(-1).abs(), nearest * 2 * planes.normal.norm(), rtol=1e-6, atol=1e-4
+    )
     side = (planes.ball.log(p[0], z) * a[0]).sum(-1)
     assert torch.equal(planes(z).squeeze(-1).sign(), side.sign())
 
@@ -60,7 +70,9 @@ def test_a_point_of_the_plane_is_at_0_and_its_normal_points_up():
     p, a = placed(planes)
     assert torch.allclose(planes(p).diagonal(), torch.zeros(3).double(), atol=1e-12)
     step = 0.3 / planes.ball.conformal(p) / a.norm(dim=-1, keepdim=True)
-    assert torch.allclose(planes(planes.ball.exp(p, step * a)).diagonal(), 0.3 * 2 * planes.normal.norm(dim=-1))
+    assert torch.allclose(
+        planes(planes.ball.exp(p, step * a)).diagonal(), 0.3 * 2 * planes.normal.norm(dim=-1)
+    )
 
 
 def test_without_curvature_it_is_affine():

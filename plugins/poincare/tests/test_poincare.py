@@ -26,7 +26,10 @@ def model(latent=4, spread=True, **settings):
 def standing(location, spread, **settings):
     """A plugin whose encoder gives these numbers, (B, D) each, whatever it reads; and its features."""
     dimensions = location.shape[1]
-    plugin = Poincare(Poincare.Config(**settings), Sizes(vocabulary=9, embedding=2, hidden=2 * dimensions, latent=dimensions))
+    plugin = Poincare(
+        Poincare.Config(**settings),
+        Sizes(vocabulary=9, embedding=2, hidden=2 * dimensions, latent=dimensions),
+    )
     with torch.no_grad():
         plugin.head.weight.copy_(torch.eye(2 * dimensions))
     return plugin, torch.cat([location, spread], 1)
@@ -41,7 +44,9 @@ def _seed():
 @pytest.mark.parametrize("curvature", [0.1, 0.7])
 def test_a_posterior_that_is_the_prior_costs_nothing(dimensions, curvature):
     """sigma = prior_std at s = 0, mu = 0 at m = 0: log q from the noise and log p from the point agree draw by draw."""
-    plugin, features = standing(torch.zeros(3, dimensions), torch.zeros(3, dimensions), curvature=curvature, prior_std=0.8)
+    plugin, features = standing(
+        torch.zeros(3, dimensions), torch.zeros(3, dimensions), curvature=curvature, prior_std=0.8
+    )
     sample = plugin.posterior_sample(features, 200)
     apart = sample.log_prob - plugin.prior_logprob(sample.z)
     assert apart.abs().max() < 2e-3 + 2 * dimensions * LEAST / 0.8
@@ -65,8 +70,12 @@ def test_without_curvature_it_is_the_vae():
     sample = plugin.posterior_sample(features, 40_000)
     scale = 1.5 / (1 + 0.5 * (-spread).exp()) + LEAST
     assert torch.allclose(sample.mean * 2, location, atol=1e-5)
-    assert torch.allclose(sample.log_prob, Normal(location, scale).log_prob(2 * sample.z).sum(-1), atol=1e-3)
-    assert torch.allclose(plugin.prior_logprob(sample.z), Normal(0.0, 1.0).log_prob(2 * sample.z).sum(-1), atol=1e-3)
+    assert torch.allclose(
+        sample.log_prob, Normal(location, scale).log_prob(2 * sample.z).sum(-1), atol=1e-3
+    )
+    assert torch.allclose(
+        plugin.prior_logprob(sample.z), Normal(0.0, 1.0).log_prob(2 * sample.z).sum(-1), atol=1e-3
+    )
     log_ratio = (sample.log_prob - plugin.prior_logprob(sample.z)).double()
     assert abs(log_ratio.mean() - gaussian_kl(location, scale).sum()) < 4 * log_ratio.std() / 200
 
@@ -78,20 +87,29 @@ def test_the_prior_integrates_to_one_by_monte_carlo():
     radius = plugin.ball.limit * torch.rand(n).double().sqrt()
     angle = 2 * math.pi * torch.rand(n).double()
     z = torch.stack([radius * angle.cos(), radius * angle.sin()], -1)
-    weight = math.pi * plugin.ball.limit**2 * plugin.prior_logprob(z).exp() * plugin.ball.conformal(z).squeeze(-1).square()
+    weight = (
+        math.pi
+        * plugin.ball.limit**2
+        * plugin.prior_logprob(z).exp()
+        * plugin.ball.conformal(z).squeeze(-1).square()
+    )
     assert abs(weight.mean() - 1) < 4 * weight.std() / math.sqrt(n)
     assert weight.std() / math.sqrt(n) < 0.01
 
 
 def test_draws_keep_their_distance_from_the_centre():
     """d(mu, z) is the length of sigma eps: chi-distributed for sigma 1, wherever mu is."""
-    plugin, features = standing(torch.tensor([[2.0, -1.0, 0.5, 0.0]]), torch.zeros(1, 4), curvature=0.5)
+    plugin, features = standing(
+        torch.tensor([[2.0, -1.0, 0.5, 0.0]]), torch.zeros(1, 4), curvature=0.5
+    )
     sample = plugin.posterior_sample(features, 5000)
     due = plugin.furthest * math.tanh(math.sqrt(5.25) / plugin.furthest)
     assert due > 2  # a little less than asked for
     distance = plugin.ball.distance(sample.mean.unsqueeze(1), sample.z).double()
     assert abs(distance.square().mean() - 4) < 4 * distance.square().std() / math.sqrt(5000)
-    assert plugin.ball.distance(torch.zeros(1, 4), sample.mean).item() == pytest.approx(due, rel=1e-5)
+    assert plugin.ball.distance(torch.zeros(1, 4), sample.mean).item() == pytest.approx(
+        due, rel=1e-5
+    )
 
 
 def test_training_starts_near_the_prior_and_stays_off_the_edge():
@@ -114,7 +132,8 @@ def test_posteriors_stay_clear_of_the_edge_however_far_and_wide_the_encoder_want
 
 def test_clipped_draws_are_counted(monkeypatch):
     monkeypatch.setattr(Poincare, "furthest", 1e3)  # as if nothing bounded the centres
-    plugin, features = standing(torch.full((2, 32), 5.0), torch.full((2, 32), 3.0), curvature=0.7)  # far out, and wide
+    # far out, and wide
+    plugin, features = standing(torch.full((2, 32), 5.0), torch.full((2, 32), 3.0), curvature=0.7)
     sample = plugin.posterior_sample(features, 100)
     held = (sample.z.norm(dim=-1) >= plugin.ball.limit - 1e-7).float().mean().item()
     assert plugin.logged["clipped"].item() == pytest.approx(held)
@@ -123,7 +142,9 @@ def test_clipped_draws_are_counted(monkeypatch):
     assert torch.isfinite(plugin.decoder_condition(sample.z)).all()
 
 
-@pytest.mark.parametrize(("settings", "width"), [({}, 4), ({"width": 7}, 7), ({"decoder": "log_0"}, 4)])
+@pytest.mark.parametrize(
+    ("settings", "width"), [({}, 4), ({"width": 7}, 7), ({"decoder": "log_0"}, 4)]
+)
 def test_what_the_decoder_reads(settings, width):
     built = model(**settings)
     assert built.condition(built.prior_sample(3)).shape == (3, width)
@@ -149,13 +170,24 @@ def test_what_composes():
     catalogue = Catalogue.discover()
     for other in ("annealing", "betavae", "controlvae"):
         levels = assemble({"poincare": {}, other: {}}, catalogue).composition.levels
-        assert (levels["kl"], levels["geometry"], levels["kl_estimator"]) == ("sentence", "ball", "monte-carlo")
+        assert (levels["kl"], levels["geometry"], levels["kl_estimator"]) == (
+            "sentence",
+            "ball",
+            "monte-carlo",
+        )
         assert levels["kl_gradient"] == {"encoder", "prior"}
 
 
 @pytest.mark.parametrize(
     "settings",
-    [{"curvature": 0.0}, {"curvature": -1.0}, {"prior_std": 0.0}, {"width": 0}, {"decoder": "linear"}, {"c": 1.0}],
+    [
+        {"curvature": 0.0},
+        {"curvature": -1.0},
+        {"prior_std": 0.0},
+        {"width": 0},
+        {"decoder": "linear"},
+        {"c": 1.0},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
@@ -170,4 +202,6 @@ def test_a_prior_that_does_not_fit_into_the_ball_is_refused():
     built = model(latent=32, spread=False, curvature=1.6)
     z = built.prior_sample(4000)
     assert (built.space.limit - z.norm(dim=-1)).min() > 0
-    assert (built.prior_logprob(z).mean() - built.prior_logprob(built.prior_sample(4000)).mean()).abs() < 1
+    assert (
+        built.prior_logprob(z).mean() - built.prior_logprob(built.prior_sample(4000)).mean()
+    ).abs() < 1

@@ -16,7 +16,9 @@ MODES = ["dimension", "sentence", "batch", "kingma"]
 
 
 def free_bits(**settings):
-    return FreeBits(FreeBits.Config(**settings), Sizes(vocabulary=9, embedding=2, hidden=3, latent=2))
+    return FreeBits(
+        FreeBits.Config(**settings), Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
+    )
 
 
 def charge(kl, **settings):
@@ -49,7 +51,8 @@ def test_what_equals_its_floor_is_free(mode):
     assert not gradient.any()
 
 
-#: Two sentences, two dimensions; totals 5 and 1, their mean 3; means by dimension 2.5 and 0.5; lambda 2, so 1 a dimension.
+#: Two sentences, two dimensions; totals 5 and 1, their mean 3; means by dimension 2.5 and 0.5;
+#: lambda 2, so 1 a dimension.
 KL = [[4.5, 0.5], [0.5, 0.5]]
 
 
@@ -102,7 +105,8 @@ def printed(kl, floor, mode):
 @pytest.mark.parametrize("floor", [0.5, 4.0, 6.0, 20.0])
 @pytest.mark.parametrize("mode", MODES)
 def test_gradients_are_those_of_the_authors_masks_and_values_the_papers_max(mode, floor):
-    kl = torch.from_numpy(np.random.default_rng(3).gamma(0.6, 1.5, (9, 6)))  # totals from about 2 to 9
+    # totals from about 2 to 9
+    kl = torch.from_numpy(np.random.default_rng(3).gamma(0.6, 1.5, (9, 6)))
     charged, gradient = charge(kl, target_kl=floor, mode=mode)
     reference = kl.clone().requires_grad_()
     (due,) = torch.autograd.grad(masked(reference, floor, mode).mean(), reference)
@@ -179,7 +183,13 @@ def test_the_raw_divergence_is_left_as_it_is():
 
 
 @pytest.mark.parametrize(
-    ("mode", "least"), [("dimension", "dimension"), ("kingma", "dimension"), ("sentence", "sentence"), ("batch", "batch")]
+    ("mode", "least"),
+    [
+        ("dimension", "dimension"),
+        ("kingma", "dimension"),
+        ("sentence", "sentence"),
+        ("batch", "batch"),
+    ],
 )
 def test_each_mode_asks_for_no_more_of_the_divergence_than_it_compares(mode, least):
     levels = ["penalty", "batch", "sentence", "dimension"]
@@ -192,11 +202,15 @@ def test_each_mode_asks_for_no_more_of_the_divergence_than_it_compares(mode, lea
         if levels.index(level) >= levels.index(least):
             assert compose(named, Catalogue.discover().defaults).owners["kl_term"] == "giver"
         else:
-            with pytest.raises(CompositionError, match=f"free_bits needs: the divergence to be {least}"):
+            with pytest.raises(
+                CompositionError, match=f"free_bits needs: the divergence to be {least}"
+            ):
                 compose(named, Catalogue.discover().defaults)
 
 
-@pytest.mark.parametrize("settings", [{"target_kl": 0.0}, {"target_kl": -1.0}, {"mode": "fbp"}, {"lambda": 3}])
+@pytest.mark.parametrize(
+    "settings", [{"target_kl": 0.0}, {"target_kl": -1.0}, {"mode": "fbp"}, {"lambda": 3}]
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         FreeBits.Config(**settings)

@@ -15,7 +15,13 @@ from aecore.errors import AecoreError
 from aecore.testing import Subject
 from aecore.testing.lab import batch_of, build, snapshot, step_on, training
 
-TINY = {"model.embedding": 5, "model.hidden": 6, "model.latent": 3, "train.device": "cpu", "train.batch_size": 8}
+TINY = {
+    "model.embedding": 5,
+    "model.hidden": 6,
+    "model.latent": 3,
+    "train.device": "cpu",
+    "train.batch_size": 8,
+}
 
 
 def pretraining(**settings):
@@ -35,7 +41,9 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="module")
 def autoencoder(data):
     """A run of the plain autoencoder."""
-    return aecore.train(["ae"], str(data), {**TINY, "train.lr": 0.01}, epochs=2, out=data / "runs" / "ae")
+    return aecore.train(
+        ["ae"], str(data), {**TINY, "train.lr": 0.01}, epochs=2, out=data / "runs" / "ae"
+    )
 
 
 def rows_of(run, stage):
@@ -84,14 +92,17 @@ def test_the_stage_charges_no_divergence_and_validates_nothing(data, tmp_path):
         "train.schedule": "plateau",
         "annealing.warmup_epochs": 2.0,
     }
-    run = aecore.train(["ae_pretrain", "annealing"], str(data), settings, epochs=2, out=tmp_path / "run")
+    run = aecore.train(
+        ["ae_pretrain", "annealing"], str(data), settings, epochs=2, out=tmp_path / "run"
+    )
     stage, joint = rows_of(run, "autoencoder"), rows_of(run, "joint")
     assert {row["split"] for row in stage} == {"train"}
     assert [row["step"] for row in stage if row["span"] == "window"] == [1, 2, 3, 4, 5, 6]
     assert not any({"kl", "kl_loss", "beta"} & set(row) for row in stage)
     assert all(row["loss"] == pytest.approx(row["rec"], rel=1e-6) for row in stage)
     betas = [row["beta"] for row in joint if row["split"] == "train" and row["span"] == "window"]
-    assert betas == pytest.approx([step / 6 for step in range(6)])  # from step 0 of the joint phase, three steps an epoch
+    # from step 0 of the joint phase, three steps an epoch
+    assert betas == pytest.approx([step / 6 for step in range(6)])
 
 
 def test_the_encoder_survives_and_the_decoder_is_drawn_again():
@@ -107,7 +118,8 @@ def test_the_encoder_survives_and_the_decoder_is_drawn_again():
         kept = {name for name, value in after.items() if torch.equal(value, before[name])}
         assert kept == {name for name, _ in trainer.model.named_params("encoder")}
         output, embedding = after["decoder.output.weight"], after["decoder.embedding.weight"]
-        assert float(output.abs().max()) <= (6 / sum(output.shape)) ** 0.5  # Glorot, as the recipe says
+        # Glorot, as the recipe says
+        assert float(output.abs().max()) <= (6 / sum(output.shape)) ** 0.5
         assert float(embedding.std()) == pytest.approx(0.1, rel=0.2)
 
 
@@ -120,7 +132,8 @@ def test_the_joint_phase_has_an_optimiser_of_its_own():
         bias = "decoder.lstm.bias_ih_l0"  # moved by Adam, and not decayed
         moved = float((snapshot(trainer.model)[bias] - before[bias]).abs().max())
         rate = trainer.phase.schedule(0) * trainer.config.train.lr
-    assert moved == pytest.approx(rate, rel=1e-3)  # the first step of Adam is lr times the sign of the gradient
+    # the first step of Adam is lr times the sign of the gradient
+    assert moved == pytest.approx(rate, rel=1e-3)
 
 
 def test_the_decoder_stays_where_it_is_not_to_be_reset():
@@ -129,7 +142,9 @@ def test_the_decoder_stays_where_it_is_not_to_be_reset():
             trainer.advance()
         before = snapshot(trainer.model)
         trainer.to_the_joint_phase()
-        assert all(torch.equal(value, before[name]) for name, value in snapshot(trainer.model).items())
+        assert all(
+            torch.equal(value, before[name]) for name, value in snapshot(trainer.model).items()
+        )
 
 
 @pytest.mark.parametrize(("settings", "due"), [({}, 0.01), ({"lr": 0.5}, 0.5)])
@@ -164,7 +179,12 @@ def test_patience_counts_epochs_without_a_better_reconstruction():
 
 
 def test_patience_ends_a_stage(data, tmp_path):
-    settings = {**TINY, "ae_pretrain.epochs": 50.0, "ae_pretrain.patience": 1, "ae_pretrain.lr": 3.0}
+    settings = {
+        **TINY,
+        "ae_pretrain.epochs": 50.0,
+        "ae_pretrain.patience": 1,
+        "ae_pretrain.lr": 3.0,
+    }
     run = aecore.train(["ae_pretrain"], str(data), settings, max_steps=1, out=tmp_path / "run")
     assert rows_of(run, "autoencoder")[-1]["epoch"] < 50
 
@@ -181,7 +201,9 @@ def test_encoder_and_on_demand_decoder_are_taken_from_a_run(data, autoencoder):
         assert same == {name for name, _ in trainer.model.named_params("encoder")}
         assert "plugins.vae.head.weight" in same
     with started(data, {**settings, "ae_pretrain.reset_decoder": False}) as trainer:
-        assert all(torch.equal(value, theirs[name]) for name, value in snapshot(trainer.model).items())
+        assert all(
+            torch.equal(value, theirs[name]) for name, value in snapshot(trainer.model).items()
+        )
 
 
 def test_a_run_that_was_taken_from_is_not_needed_again(data, autoencoder, tmp_path):
@@ -203,7 +225,10 @@ def test_a_run_that_was_taken_from_is_not_needed_again(data, autoencoder, tmp_pa
         while again.advance():
             pass
     assert snapshot(again.model).keys() == snapshot(whole.model).keys()
-    assert all(torch.equal(value, snapshot(whole.model)[name]) for name, value in snapshot(again.model).items())
+    assert all(
+        torch.equal(value, snapshot(whole.model)[name])
+        for name, value in snapshot(again.model).items()
+    )
 
 
 def started(data, settings, plugins=("ae_pretrain", "free_bits")):
@@ -223,12 +248,17 @@ def refused(data, settings, plugins=("ae_pretrain",)):
 
 def test_a_run_that_is_not_there_is_refused(data, autoencoder):
     text = refused(data, {**TINY, "ae_pretrain.autoencoder": str(data / "runs" / "other")})
-    assert text.startswith("'ae_pretrain' (aecore-pretrain-fb 0.1.0) broke off in pre_train_init: there is no run")
-    assert list((data / "runs" / "begun").iterdir()) == []  # so that the mended command does not find a run in its way
+    assert text.startswith(
+        "'ae_pretrain' (aecore-pretrain-fb 0.1.0) broke off in pre_train_init: there is no run"
+    )
+    # so that the mended command does not find a run in its way
+    assert list((data / "runs" / "begun").iterdir()) == []
 
 
 def test_other_sizes_are_refused(data, autoencoder):
-    text = refused(data, {**TINY, "model.hidden": 7, "ae_pretrain.autoencoder": str(autoencoder.path)})
+    text = refused(
+        data, {**TINY, "model.hidden": 7, "ae_pretrain.autoencoder": str(autoencoder.path)}
+    )
     assert f"the encoder of the run '{autoencoder.path}' does not fit" in text
     assert "encoder.lstm.weight_ih_l0: (24, 5) there, (28, 5) here" in text
     assert "plugins: ae there, ae_pretrain here" in text
@@ -264,7 +294,9 @@ def test_an_encoder_with_other_parts_is_refused(data, autoencoder, tmp_path):
     assert "plugins.vae.head.weight: not there" in text
 
 
-@pytest.mark.parametrize("settings", [{"epochs": 0.0}, {"steps": 0}, {"lr": 0.0}, {"patience": 0}, {"autoencoder": 3}])
+@pytest.mark.parametrize(
+    "settings", [{"epochs": 0.0}, {"steps": 0}, {"lr": 0.0}, {"patience": 0}, {"autoencoder": 3}]
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         Pretraining.Config(**settings)

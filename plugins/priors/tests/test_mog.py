@@ -34,8 +34,13 @@ def oracle(plugin):
 
 @pytest.mark.parametrize("learned", [False, True])
 def test_the_density_is_that_of_torch(learned):
-    plugin, z = prior(components=7, learned_weights=learned), 3 * torch.randn(5, 11, 3, dtype=torch.float64)
-    torch.testing.assert_close(plugin.prior_logprob(z), oracle(plugin).log_prob(z), rtol=0, atol=1e-12)
+    plugin, z = (
+        prior(components=7, learned_weights=learned),
+        3 * torch.randn(5, 11, 3, dtype=torch.float64),
+    )
+    torch.testing.assert_close(
+        plugin.prior_logprob(z), oracle(plugin).log_prob(z), rtol=0, atol=1e-12
+    )
 
 
 def test_one_point_by_hand():
@@ -44,17 +49,25 @@ def test_one_point_by_hand():
     with torch.no_grad():
         plugin.means.copy_(torch.tensor([[0.0], [2.0]]))
         plugin.log_scales.copy_(torch.tensor([[0.0], [math.log(0.5)]]))
-    due = 0.5 * math.exp(-0.125) / math.sqrt(2 * math.pi) + 0.5 * math.exp(-4.5) / (0.5 * math.sqrt(2 * math.pi))
-    assert plugin.prior_logprob(torch.tensor([0.5])).item() == pytest.approx(math.log(due), abs=1e-7)
+    due = 0.5 * math.exp(-0.125) / math.sqrt(2 * math.pi) + 0.5 * math.exp(-4.5) / (
+        0.5 * math.sqrt(2 * math.pi)
+    )
+    assert plugin.prior_logprob(torch.tensor([0.5])).item() == pytest.approx(
+        math.log(due), abs=1e-7
+    )
 
 
 def test_gradients_are_those_of_finite_differences():
     plugin = prior(components=3, latent=2, learned_weights=True)
     z = torch.randn(4, 2, dtype=torch.float64, requires_grad=True)
-    parameters = {name: p.detach().clone().requires_grad_() for name, p in plugin.named_parameters()}
+    parameters = {
+        name: p.detach().clone().requires_grad_() for name, p in plugin.named_parameters()
+    }
 
     def density(point, *values):
-        return torch.func.functional_call(_Density(plugin), dict(zip(parameters, values, strict=True)), (point,))
+        return torch.func.functional_call(
+            _Density(plugin), dict(zip(parameters, values, strict=True)), (point,)
+        )
 
     assert torch.autograd.gradcheck(density, (z, *parameters.values()))
 
@@ -77,11 +90,14 @@ def test_draws_have_the_moments_of_the_mixture(learned):
     error = (z.std(0) / N**0.5).max()
     torch.testing.assert_close(z.mean(0), due.mean, rtol=0, atol=4 * float(error))
     spread = (z - z.mean(0)).square()
-    torch.testing.assert_close(spread.mean(0), due.variance, rtol=0, atol=4 * float((spread.std(0) / N**0.5).max()))
+    torch.testing.assert_close(
+        spread.mean(0), due.variance, rtol=0, atol=4 * float((spread.std(0) / N**0.5).max())
+    )
 
 
 def test_draws_are_reparameterised():
-    # z = m + s e: the gradient of sum z in the means counts the draws, in the log deviations it is the sum of z - m.
+    # z = m + s e: the gradient of sum z in the means counts the draws, in the log deviations it is
+    # the sum of z - m.
     plugin = prior(components=4, learned_weights=True)
     z = plugin.prior_sample(1000)
     means, log_scales = torch.autograd.grad(z.sum(), (plugin.means, plugin.log_scales))
@@ -95,7 +111,8 @@ def test_components_start_apart_in_a_mixture_of_unit_variance():
     with torch.no_grad():
         z = plugin.prior_sample(N)
     torch.testing.assert_close(z.var(0), torch.ones(5), rtol=0, atol=0.05)
-    # two components with the same deviations and another mean get different gradients, so they separate
+    # two components with the same deviations and another mean get different gradients, so they
+    # separate
     (gradient,) = torch.autograd.grad(plugin.prior_logprob(torch.randn(50, 5)).sum(), plugin.means)
     assert len(gradient.unique(dim=0)) == 2000
 
@@ -110,7 +127,8 @@ def test_with_standard_components_the_kl_is_that_of_the_default_prior():
         step = step_on(model, batch_of(7), samples=4)
         kls.append((step.sample.log_prob - step.log_prior).mean(1, keepdim=True))
         kl = step.kl
-    assert kl.shape == (7, 4)  # the default is analytic, so the estimate is made here from its densities
+    # the default is analytic, so the estimate is made here from its densities
+    assert kl.shape == (7, 4)
     torch.testing.assert_close(*kls, rtol=0, atol=1e-5)
     assert kls[0].mean() > 1
 
@@ -122,12 +140,15 @@ def test_usage_by_hand():
     assert [float(v) for v in usage(apart).values()] == pytest.approx([4, 4])
     one = torch.tensor([0.0, -50, -50, -50]).expand(5, 4)
     assert [float(v) for v in usage(one).values()] == pytest.approx([1, 1])
-    # half of the points to the first two components alike, half to the third: used exp H(1/4, 1/4, 1/2), distinct 2
+    # half of the points to the first two components alike, half to the third: used exp H(1/4, 1/4,
+    # 1/2), distinct 2
     mixed = torch.tensor([[0.0, 0, -50], [-50, -50, 0]])
     assert [float(v) for v in usage(mixed).values()] == pytest.approx([2**1.5, 2])
 
 
-@pytest.mark.parametrize("settings", [{"components": 0}, {"spread": 0.0}, {"spread": 1.0}, {"weights": "free"}])
+@pytest.mark.parametrize(
+    "settings", [{"components": 0}, {"spread": 0.0}, {"spread": 1.0}, {"weights": "free"}]
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         MogPrior.Config(**settings)

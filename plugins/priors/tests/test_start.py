@@ -16,11 +16,17 @@ def test_the_divergence_of_an_untrained_model(name, most, latent):
 
 
 def test_two_learned_priors_are_refused_together():
-    with pytest.raises(CompositionError, match="'mog_prior' and 'vamp_prior' both own prior_logprob"):
+    with pytest.raises(
+        CompositionError, match="'mog_prior' and 'vamp_prior' both own prior_logprob"
+    ):
         build(Subject.installed("mog_prior"), Subject.installed("vamp_prior"))
 
 
 @pytest.mark.parametrize("name", ["mog_prior", "vamp_prior"])
 def test_the_divergence_is_per_sentence_and_by_monte_carlo(name):
     level = Subject.installed(name).level
-    assert (level["kl"], level["kl_estimator"], level["geometry"]) == ("sentence", "monte-carlo", "euclidean")
+    assert (level["kl"], level["kl_estimator"], level["geometry"]) == (
+        "sentence",
+        "monte-carlo",
+        "euclidean",
+    )

@@ -35,7 +35,10 @@ def by_hand(made, z):
     for words, length in zip(plugin.inputs, plugin.lengths.tolist(), strict=True):
         _, (last, _) = made.encoder.lstm(words[:length].unsqueeze(0))
         mean, log_variance = (head @ last.flatten()).chunk(2)
-        parts.append(-0.5 * ((z - mean) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi)).sum(-1))
+        parts.append(
+            -0.5
+            * ((z - mean) ** 2 / log_variance.exp() + log_variance + math.log(2 * math.pi)).sum(-1)
+        )
     return torch.stack(parts).exp().mean(0).log()
 
 
@@ -53,9 +56,13 @@ def test_draws_have_the_moments_of_the_mixture():
         components = made.posterior_sample(made.plugin("vamp_prior").features()).distribution
     means, variances = components.mean, components.stddev.square()
     variance = (variances + means.square()).mean(0) - means.mean(0).square()
-    torch.testing.assert_close(z.mean(0), means.mean(0), rtol=0, atol=4 * float((z.std(0) / n**0.5).max()))
+    torch.testing.assert_close(
+        z.mean(0), means.mean(0), rtol=0, atol=4 * float((z.std(0) / n**0.5).max())
+    )
     squares = (z - z.mean(0)).square()
-    torch.testing.assert_close(squares.mean(0), variance, rtol=0, atol=4 * float((squares.std(0) / n**0.5).max()))
+    torch.testing.assert_close(
+        squares.mean(0), variance, rtol=0, atol=4 * float((squares.std(0) / n**0.5).max())
+    )
     assert bool((means.var(0) > 0.05).all())  # else one component would pass too
 
 
@@ -63,7 +70,10 @@ def test_gradients_are_those_of_finite_differences():
     made, z = model(), torch.randn(4, 4, dtype=torch.float64)
     inputs, recurrent = made.plugin("vamp_prior").inputs, made.encoder.lstm.weight_hh_l0
     found = torch.autograd.grad(made.prior_logprob(z).sum(), (inputs, recurrent))
-    for parameter, gradient, place in ((inputs, found[0], (2, 0, 3)), (recurrent, found[1], (5, 1))):
+    for parameter, gradient, place in (
+        (inputs, found[0], (2, 0, 3)),
+        (recurrent, found[1], (5, 1)),
+    ):
         values = []
         for change in (1e-6, -2e-6):
             with torch.no_grad():
@@ -97,7 +107,8 @@ def test_the_joint_step_moves_the_encoder_through_the_prior_too():
     for parameter, gradient in zip(encoder, due, strict=True):
         assert (parameter.grad is None) == (gradient is None)
         assert gradient is None or torch.equal(parameter.grad, gradient)
-    updater.gradients(made.prior_logprob(step.sample.z.detach()).mean(), ["prior"])  # as where before_step rests the encoder
+    # as where before_step rests the encoder
+    updater.gradients(made.prior_logprob(step.sample.z.detach()).mean(), ["prior"])
     assert all(parameter.grad is None for parameter in encoder)
     assert float(made.plugin("vamp_prior").inputs.grad.abs().sum()) > 0
 
@@ -106,7 +117,8 @@ def test_with_standard_components_the_kl_is_that_of_the_default_prior():
     kls = []
     for subject in (Subject.installed("vamp_prior", SETTINGS), Subject.defaults()):
         made = build(subject, dropout=0.0)
-        if not subject.is_default:  # features of 0 give N(0, I), since the posterior's head has no bias
+        # features of 0 give N(0, I), since the posterior's head has no bias
+        if not subject.is_default:
             made.plugin("vamp_prior").features = lambda: torch.zeros(6, 12)
         step = step_on(made, batch_of(7), samples=4, sample=drawn(made))
         kls.append((step.sample.log_prob - step.log_prior).mean(1, keepdim=True))
@@ -125,9 +137,13 @@ def test_where_every_posterior_is_that_of_the_pseudo_sentences_the_kl_is_0():
     made = model(spread=False)
     torch.nn.init.zeros_(made.encoder.lstm.weight_ih_l0)
     torch.nn.init.constant_(made.plugin("vamp_prior").lengths, 13)
-    made.plugin("vamp_prior").inputs = torch.nn.Parameter(torch.randn(6, 13, 8, dtype=torch.float64))
+    made.plugin("vamp_prior").inputs = torch.nn.Parameter(
+        torch.randn(6, 13, 8, dtype=torch.float64)
+    )
     batch = batch_of([0])
-    features = made.features_of_embedded(torch.zeros(1, 13, 8, dtype=torch.float64), torch.tensor([13]))
+    features = made.features_of_embedded(
+        torch.zeros(1, 13, 8, dtype=torch.float64), torch.tensor([13])
+    )
     step = step_on(made, batch, samples=3, features=features)
     assert step.kl.abs().max().item() < 1e-12
 
@@ -160,8 +176,12 @@ def test_nll_iw_weighs_with_the_mixture():
         with Streams(0)("evaluate", "valid", row, "iw"), torch.no_grad():
             q = made.posterior_sample(made.features(batch), 50)
             weights = -made.nll(batch, q.z) - q.log_prob
-            with_mixture -= float((weights + by_hand(made, q.z)).exp().mean().log()) / len(corpus().valid)
-            with_standard -= float((weights + Normal(0.0, 1.0).log_prob(q.z).sum(-1)).exp().mean().log()) / len(corpus().valid)
+            with_mixture -= float((weights + by_hand(made, q.z)).exp().mean().log()) / len(
+                corpus().valid
+            )
+            with_standard -= float(
+                (weights + Normal(0.0, 1.0).log_prob(q.z).sum(-1)).exp().mean().log()
+            ) / len(corpus().valid)
     assert found == pytest.approx(with_mixture, abs=1e-4)
     assert abs(found - with_standard) > 0.01
 
@@ -173,11 +193,16 @@ class Noisy(Plugin):
     def posterior_sample(self, features, n_samples):
         noise = torch.randn(len(features), n_samples, self.sizes.latent)
         mean = features[:, None, : self.sizes.latent]
-        return PosteriorSample(mean + noise, log_prob=Normal(0.0, 1.0).log_prob(noise).sum(-1), centre=mean.squeeze(1))
+        return PosteriorSample(
+            mean + noise, log_prob=Normal(0.0, 1.0).log_prob(noise).sum(-1), centre=mean.squeeze(1)
+        )
 
 
 def test_a_posterior_without_a_distribution_is_refused_by_name():
-    table = {"hooks": ("posterior_sample",), "provides": {"posterior": "density", "geometry": "euclidean"}}
+    table = {
+        "hooks": ("posterior_sample",),
+        "provides": {"posterior": "density", "geometry": "euclidean"},
+    }
     made = build(Subject.installed("vamp_prior"), Subject.of_class(Noisy, table))
     with pytest.raises(PluginError, match=r"vamp_prior needs q\(z . u\) at any z, and 'noisy'"):
         made.prior_logprob(torch.zeros(4))
@@ -185,7 +210,9 @@ def test_a_posterior_without_a_distribution_is_refused_by_name():
 
 def test_lengths_are_drawn_once_round_their_mean():
     torch.manual_seed(0)
-    plugin = VampPrior(VampPrior.Config(components=5000, mean_length=12.0, length_std=3.0), Sizes(9, 2, 3, 2))
+    plugin = VampPrior(
+        VampPrior.Config(components=5000, mean_length=12.0, length_std=3.0), Sizes(9, 2, 3, 2)
+    )
     lengths = plugin.lengths.double()
     assert plugin.inputs.shape == (5000, 18, 2)
     assert int(plugin.lengths.max()) == 18
@@ -199,7 +226,14 @@ def test_lengths_are_drawn_once_round_their_mean():
 
 
 @pytest.mark.parametrize(
-    "settings", [{"components": 0}, {"mean_length": 0.5}, {"length_std": -1.0}, {"inputs": 3}, {"components": 2.5}]
+    "settings",
+    [
+        {"components": 0},
+        {"mean_length": 0.5},
+        {"length_std": -1.0},
+        {"inputs": 3},
+        {"components": 2.5},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):

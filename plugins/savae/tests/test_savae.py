@@ -43,15 +43,21 @@ def small():
 # The recursion
 
 
-@pytest.mark.parametrize(("steps", "lr", "momentum"), [(1, 0.3, 0.5), (7, 0.3, 0.5), (20, 0.1, 0.9), (5, 0.2, 0.0)])
+@pytest.mark.parametrize(
+    ("steps", "lr", "momentum"), [(1, 0.3, 0.5), (7, 0.3, 0.5), (20, 0.1, 0.9), (5, 0.2, 0.0)]
+)
 def test_a_quadratic_has_a_closed_form(steps, lr, momentum):
     """f = a lambda^2 / 2: (lambda, v) <- M (lambda, v), so d lambda_K / d lambda_0 = (M^K)_00."""
     start = torch.tensor([[1.7], [-0.4]], dtype=torch.float64, requires_grad=True)
     curvature = torch.tensor(0.8, dtype=torch.float64, requires_grad=True)
-    found = descend(lambda point: (0.5 * curvature * point.square()).sum(1), start, steps, lr, momentum)
+    found = descend(
+        lambda point: (0.5 * curvature * point.square()).sum(1), start, steps, lr, momentum
+    )
 
     def matrix(a):
-        return torch.tensor([[1 - lr * a, lr * momentum], [-a, momentum]], dtype=torch.float64).matrix_power(steps)
+        return torch.tensor(
+            [[1 - lr * a, lr * momentum], [-a, momentum]], dtype=torch.float64
+        ).matrix_power(steps)
 
     assert torch.allclose(found, matrix(0.8)[0, 0] * start, atol=1e-14)
     by_start, by_curvature = torch.autograd.grad(found.sum(), (start, curvature))
@@ -62,13 +68,19 @@ def test_a_quadratic_has_a_closed_form(steps, lr, momentum):
 
 def test_without_a_graph_the_point_is_the_same():
     start = torch.tensor([[1.0, -2.0]], dtype=torch.float64)
-    one, other = (descend(lambda p: p.pow(4).sum(1), start, 6, 0.01, 0.5, 3.0, keep) for keep in (True, False))
+    one, other = (
+        descend(lambda p: p.pow(4).sum(1), start, 6, 0.01, 0.5, 3.0, keep) for keep in (True, False)
+    )
     assert torch.equal(one, other)
 
 
 def test_rows_are_clipped_by_themselves_and_smoothly():
-    rows = torch.tensor([[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64, requires_grad=True)
-    assert torch.allclose(clipped(rows, 2.0), torch.tensor([[1.2, 1.6], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64))
+    rows = torch.tensor(
+        [[3.0, 4.0], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64, requires_grad=True
+    )
+    assert torch.allclose(
+        clipped(rows, 2.0), torch.tensor([[1.2, 1.6], [0.3, 0.4], [0.0, 0.0]], dtype=torch.float64)
+    )
     assert torch.autograd.gradcheck(lambda r: clipped(r, 2.0), rows)
 
 
@@ -80,13 +92,17 @@ def own_energy(model, batch, point, noise, beta):
     mean, log_variance = point.chunk(2, 1)
     z = mean + torch.exp(log_variance / 2) * noise
     decoder, sizes = model.decoder, model.sizes
-    lstm = nn.LSTM(sizes.embedding + sizes.latent, sizes.hidden, batch_first=True, dtype=torch.float64)
+    lstm = nn.LSTM(
+        sizes.embedding + sizes.latent, sizes.hidden, batch_first=True, dtype=torch.float64
+    )
     lstm.load_state_dict(decoder.lstm.state_dict())
     words = decoder.embedding(batch.inputs)
     cell = z @ decoder.bridge.weight.T
     inputs = torch.cat([words, z.unsqueeze(1).expand(-1, words.shape[1], -1)], 2)
     states, _ = lstm(inputs, (cell.tanh().unsqueeze(0), cell.unsqueeze(0)))
-    losses = F.cross_entropy((states @ decoder.output.weight.T).transpose(1, 2), batch.targets, reduction="none")
+    losses = F.cross_entropy(
+        (states @ decoder.output.weight.T).transpose(1, 2), batch.targets, reduction="none"
+    )
     kl = 0.5 * (mean.square() + log_variance.exp() - log_variance - 1).sum(1)
     return (losses * batch.mask).sum(1) + beta * kl
 
@@ -100,7 +116,11 @@ def test_it_is_sgd_with_momentum_on_each_sentence(small, training, beta):
         found = model.posterior_sample(features, 1, batch).distribution
     with stream("noise"):
         ours = model.plugin("savae")
-        noise = torch.randn(5, 4, dtype=torch.float64) if training else ours.noise[batch.tokens.sum(1) % NOISES]
+        noise = (
+            torch.randn(5, 4, dtype=torch.float64)
+            if training
+            else ours.noise[batch.tokens.sum(1) % NOISES]
+        )
     first = (features @ ours.head.weight.T).detach()
     point = first.clone().requires_grad_()
     optimiser = torch.optim.SGD([point], lr=1 / 32, momentum=0.5)
@@ -132,7 +152,9 @@ def test_pseudo_inputs_keep_the_encoders_posterior(small):
     features = model.features(batch)
     sample = model.posterior_sample(features, 2, None)
     assert torch.equal(sample.mean, (features @ model.plugin("savae").head.weight.T)[:, :4])
-    assert not torch.allclose(sample.mean, model.posterior_sample(features, 2, batch).mean, atol=1e-3)
+    assert not torch.allclose(
+        sample.mean, model.posterior_sample(features, 2, batch).mean, atol=1e-3
+    )
 
 
 def test_modes_and_gradients_are_left_as_they_were(small):
@@ -164,7 +186,9 @@ def test_dropout_is_off_while_it_refines(small):
 
 def objective(model, batch):
     with stream("draws"):
-        return model.objective(Step(model, batch, training=True, schedule=lambda _: model.beta)).mean()
+        return model.objective(
+            Step(model, batch, training=True, schedule=lambda _: model.beta)
+        ).mean()
 
 
 def direction_of(parameter):
@@ -231,7 +255,10 @@ def test_float32_training_agrees_with_float64(small):
             patch.setattr(SaVae, "_noise", lambda self, some, dtype=dtype: noise(dtype))
             model.to(dtype)
             step = Step(model, batch, schedule=lambda _: model.beta)
-            loss = model.nll(batch, step.sample.mean.unsqueeze(1)).mean() + model.beta * step.kl.sum(1).mean()
+            loss = (
+                model.nll(batch, step.sample.mean.unsqueeze(1)).mean()
+                + model.beta * step.kl.sum(1).mean()
+            )
             found.append(torch.autograd.grad(loss, list(model.parameters())))
     for exact, one in zip(*found, strict=True):
         assert torch.allclose(one.double(), exact, rtol=1e-3, atol=1e-4 * float(exact.abs().max()))
@@ -253,7 +280,9 @@ def trained(tmp_path_factory):
         "train.select": "last",
         "savae.steps": 3,
     }
-    return aecore.train(["savae"], None, settings, max_steps=12, out=tmp_path_factory.mktemp("savae") / "run").path
+    return aecore.train(
+        ["savae"], None, settings, max_steps=12, out=tmp_path_factory.mktemp("savae") / "run"
+    ).path
 
 
 def test_a_sentence_has_one_code(trained):
@@ -266,7 +295,9 @@ def test_a_sentence_has_one_code(trained):
         "the old farmers laugh near the castle now",
     ]
     whole = run.encode(sentences)
-    assert torch.allclose(run.encode([sentences[2], sentences[1], sentences[2]]), whole[[2, 1, 2]], atol=1e-5)
+    assert torch.allclose(
+        run.encode([sentences[2], sentences[1], sentences[2]]), whole[[2, 1, 2]], atol=1e-5
+    )
     assert float((whole[0] - whole[1]).abs().max()) > 1e-4
     assert len(run.reconstruct(sentences)) == 3
 
@@ -276,7 +307,9 @@ def test_the_refined_gaussian_is_the_proposal(trained):
     run = aecore.load(trained, "cpu")
     with torch.no_grad():
         for parameter in run.model.decoder.parameters():
-            parameter.mul_(1.25)  # p(x | z) depends on z; far more, and three steps would not bring the Gaussian near p(z | x)
+            # p(x | z) depends on z; far more, and three steps would not bring the Gaussian near p(z
+            # | x)
+            parameter.mul_(1.25)
         grid = torch.linspace(-8, 8, 1601).view(1, -1, 1)
         total = 0.0
         for row in range(6):
@@ -294,7 +327,15 @@ def test_the_refined_gaussian_is_the_proposal(trained):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"steps": 0}, {"steps": 2.5}, {"lr": 0.0}, {"momentum": 1.0}, {"momentum": -0.1}, {"clip": 0.0}, {"eps": 1e-5}],
+    [
+        {"steps": 0},
+        {"steps": 2.5},
+        {"lr": 0.0},
+        {"momentum": 1.0},
+        {"momentum": -0.1},
+        {"clip": 0.0},
+        {"eps": 1e-5},
+    ],
 )
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):

@@ -37,7 +37,9 @@ def test_draws_are_scipys(d, kappa):
     """Two-sample Kolmogorov-Smirnov, on the cosine and on a coordinate across."""
     mu = F.normalize(torch.randn(1, d), dim=-1)
     z, _ = VonMisesFisher(mu, doubles(kappa)).rsample(4000)
-    oracle = vonmises_fisher(mu[0].double().numpy() / np.linalg.norm(mu[0].double().numpy()), kappa).rvs(4000, random_state=0)
+    oracle = vonmises_fisher(
+        mu[0].double().numpy() / np.linalg.norm(mu[0].double().numpy()), kappa
+    ).rvs(4000, random_state=0)
     across = torch.randn(d).double().numpy()
     for direction in (mu[0].double().numpy(), across):
         assert kstest(z[:, 0].double().numpy() @ direction, oracle @ direction).pvalue > 1e-3
@@ -93,7 +95,9 @@ def test_the_mean_slope_is_the_slope_of_the_mean(d, kappa):
     k = doubles(kappa).requires_grad_()
     (due,) = torch.autograd.grad(mean_length(k, d).sum(), k)
     slopes = cosine_slope(draw_cosine(k.detach(), d, 20_000), k.detach(), d)
-    assert abs(slopes.mean().item() - due.item()) < 4 * slopes.std().item() / math.sqrt(20_000) + 1e-9
+    assert (
+        abs(slopes.mean().item() - due.item()) < 4 * slopes.std().item() / math.sqrt(20_000) + 1e-9
+    )
 
 
 def test_the_gradient_of_an_expectation_in_mu_and_kappa():
@@ -111,7 +115,9 @@ def test_the_gradient_of_an_expectation_in_mu_and_kappa():
         return ((weight * h(points)).sum() / weight.sum()).item()
 
     turn, k = torch.zeros(1).double().requires_grad_(), doubles(kappa).requires_grad_()
-    rotation = torch.stack([turn.cos() * mu[0] - turn.sin() * mu[1], turn.sin() * mu[0] + turn.cos() * mu[1]], -1)
+    rotation = torch.stack(
+        [turn.cos() * mu[0] - turn.sin() * mu[1], turn.sin() * mu[0] + turn.cos() * mu[1]], -1
+    )
     z, _ = VonMisesFisher(rotation.expand(200, 2), k.expand(200)).rsample(200)
     found = torch.autograd.grad(h(z).mean(), (turn, k))
     due = [

@@ -30,7 +30,9 @@ def one(value):
 def published(d, kappa):
     """`_vmf_kld` of the authors, after Guu et al.: vmf_batch.py, rewritten with scaled Bessel functions."""
     bessel = scipy.special.ive
-    ratio = (bessel(d / 2 + 1, kappa) + bessel(d / 2, kappa) * d / (2 * kappa)) / bessel(d / 2, kappa) - d / (2 * kappa)
+    ratio = (bessel(d / 2 + 1, kappa) + bessel(d / 2, kappa) * d / (2 * kappa)) / bessel(
+        d / 2, kappa
+    ) - d / (2 * kappa)
     found = kappa * ratio + d * math.log(kappa) / 2 - math.log(bessel(d / 2, kappa)) - kappa
     return found - scipy.special.loggamma(d / 2 + 1) - d * math.log(2) / 2
 
@@ -54,14 +56,19 @@ def test_kl_and_density_are_scipys(d, kappa):
     """Its entropy: KL(q || uniform) = log area - H(q)."""
     mu = np.eye(d)[0]
     oracle = vonmises_fisher(mu, kappa)
-    assert divergence(one(kappa), d).item() == pytest.approx(log_area(d) - oracle.entropy(), abs=1e-9)
+    assert divergence(one(kappa), d).item() == pytest.approx(
+        log_area(d) - oracle.entropy(), abs=1e-9
+    )
     z = oracle.rvs(5, random_state=0)
-    assert oracle.logpdf(z) == pytest.approx((log_normaliser(one(kappa), d).item() + kappa * z @ mu), abs=1e-9)
+    assert oracle.logpdf(z) == pytest.approx(
+        (log_normaliser(one(kappa), d).item() + kappa * z @ mu), abs=1e-9
+    )
 
 
 @pytest.mark.parametrize("d", [2, 3, 32, 512])
 def test_kl_goes_to_0_with_kappa(d):
-    assert divergence(one(1e-3), d).item() == pytest.approx(1e-6 / (2 * d), rel=1e-4, abs=1e-12)  # kappa^2 / 2D
+    # kappa^2 / 2D
+    assert divergence(one(1e-3), d).item() == pytest.approx(1e-6 / (2 * d), rel=1e-4, abs=1e-12)
     assert abs(divergence(one(1e-3), d).item()) < 1e-6
 
 
@@ -70,7 +77,12 @@ def test_the_density_integrates_to_one(d, kappa):
     """area(S^{D-2}) times the integral of exp(kappa cos t + log C) sin^(D-2) t."""
     log_c = log_normaliser(one(kappa), d).item()
     area = log_area(d - 1)
-    value, _ = quad(lambda t: math.exp(kappa * math.cos(t) + log_c + area) * math.sin(t) ** (d - 2), 0, math.pi, limit=200)
+    value, _ = quad(
+        lambda t: math.exp(kappa * math.cos(t) + log_c + area) * math.sin(t) ** (d - 2),
+        0,
+        math.pi,
+        limit=200,
+    )
     assert value == pytest.approx(1, abs=1e-8)
 
 
@@ -79,12 +91,19 @@ def test_no_overflow_and_no_underflow():
     assert scipy.special.ive(255, 1.0) == 0
     order, x = 255, np.array([1e-3, 1.0, 20.0, 100.0, 5e5])
     found = log_bessel(order, x)
-    series = [order * math.log(v / 2) - math.lgamma(order + 1) + math.log1p(v**2 / 4 / (order + 1)) for v in x[:2]]
+    series = [
+        order * math.log(v / 2) - math.lgamma(order + 1) + math.log1p(v**2 / 4 / (order + 1))
+        for v in x[:2]
+    ]
     assert found[:2] == pytest.approx(series, rel=1e-9)
     assert found[3] == pytest.approx(math.log(scipy.special.ive(order, 100.0)) + 100, rel=1e-12)
     assert np.isfinite(found).all()
     # both ways give the same where both can be had
-    series = order * math.log(50) - math.lgamma(order + 1) + math.log(scipy.special.hyp0f1(order + 1, 2500.0))
+    series = (
+        order * math.log(50)
+        - math.lgamma(order + 1)
+        + math.log(scipy.special.hyp0f1(order + 1, 2500.0))
+    )
     assert found[3] == pytest.approx(series, rel=1e-12)
 
 

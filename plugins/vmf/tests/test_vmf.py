@@ -39,7 +39,10 @@ def test_a_learned_kappa_starts_at_its_setting_and_moves():
 
 def test_levels_follow_the_setting():
     assert model().level["kl_gradient"] == frozenset()
-    assert (model().level["kl_estimator"], model(learned=True).level["kl_estimator"]) == ("constant", "analytic")
+    assert (model().level["kl_estimator"], model(learned=True).level["kl_estimator"]) == (
+        "constant",
+        "analytic",
+    )
     assert model(learned=True).level["kl_gradient"] == {"encoder"}
     assert model().space == Sphere()
 
@@ -49,7 +52,10 @@ def test_a_constant_kl_cannot_be_steered_but_a_learned_one_can(other):
     catalogue = Catalogue.discover()
     with pytest.raises(CompositionError, match=f"'{other}' does not compose with 'vmf'"):
         assemble({"vmf": {}, other: {}}, catalogue)
-    assert assemble({"vmf": {"learned": True}, other: {}}, catalogue).composition.label == f"vmf+{other}"
+    assert (
+        assemble({"vmf": {"learned": True}, other: {}}, catalogue).composition.label
+        == f"vmf+{other}"
+    )
 
 
 def test_likelihood_and_information_come_from_its_own_density():
@@ -63,7 +69,9 @@ def test_likelihood_and_information_come_from_its_own_density():
 
 
 def test_information_vanishes_with_the_concentration():
-    assert evaluate_split(model(kappa=1e-3), corpus().valid, Streams(0), 4, mi=True).mi == pytest.approx(0, abs=1e-2)
+    assert evaluate_split(
+        model(kappa=1e-3), corpus().valid, Streams(0), 4, mi=True
+    ).mi == pytest.approx(0, abs=1e-2)
 
 
 def test_the_prior_is_uniform():
@@ -73,13 +81,17 @@ def test_the_prior_is_uniform():
     assert z.mean(0).abs().max() < 5 / math.sqrt(2000 * 32)
 
 
-@pytest.mark.parametrize("settings", [{"kappa": 0.0}, {"kappa": -1.0}, {"kappa": 1e7}, {"learned": 1}, {"kapa": 3.0}])
+@pytest.mark.parametrize(
+    "settings", [{"kappa": 0.0}, {"kappa": -1.0}, {"kappa": 1e7}, {"learned": 1}, {"kapa": 3.0}]
+)
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         VMF.Config(**settings)
 
 
 def test_one_dimension_has_no_sphere():
-    config = RunConfig.model_validate({"model": {"sizes": "toy", "latent": 1}, "plugins": {"vmf": {}}})
+    config = RunConfig.model_validate(
+        {"model": {"sizes": "toy", "latent": 1}, "plugins": {"vmf": {}}}
+    )
     with pytest.raises(ConfigError, match="latent = 1 is too small for vmf"):
         assemble({"vmf": {}}, Catalogue.discover()).build(config, 40, torch.device("cpu"))

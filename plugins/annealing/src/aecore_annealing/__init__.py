@@ -1,10 +1,12 @@
 """KL annealing: the weight of the divergence rises once to 1, linearly or along a logistic curve.
 
-Source: Bowman et al., CoNLL 2016, https://arxiv.org/abs/1511.06349, section 3.1 (the idea); Li et al., EMNLP 2019,
-    https://arxiv.org/abs/1909.00868, text_anneal_fb.py (linear); Shao et al., ICML 2020, https://arxiv.org/abs/2004.05988,
-    Text_gen_PTB/annealing.py (logistic, called cost annealing there).
-Deviation: the linear weight is ``start`` at the first step and reaches 1 at the end of the warm-up. The public code adds an
-    increment before the first step, and counts N / B steps an epoch, fewer than it runs, so that it arrives early.
+Source: Bowman et al., CoNLL 2016, https://arxiv.org/abs/1511.06349, section 3.1 (the idea); Li et
+    al., EMNLP 2019, https://arxiv.org/abs/1909.00868, text_anneal_fb.py (linear); Shao et al., ICML
+    2020, https://arxiv.org/abs/2004.05988, Text_gen_PTB/annealing.py (logistic, called cost
+    annealing there).
+Deviation: the linear weight is ``start`` at the first step and reaches 1 at the end of the warm-up.
+    The public code adds an increment before the first step, and counts N / B steps an epoch, fewer
+    than it runs, so that it arrives early.
 """
 
 from __future__ import annotations
@@ -28,11 +30,17 @@ class Annealing(Plugin):
         """Settings of KL annealing."""
 
         shape: Literal["linear", "logistic"] = Field("linear", description="how the weight rises")
-        start: float = Field(0.0, ge=0, le=1, description="the weight at the first step (linear only), dimensionless")
-        warmup_epochs: float | None = Field(
-            None, gt=0, description="length of the warm-up, epochs; 10, or half of a run of fewer than 20, unless set"
+        start: float = Field(
+            0.0, ge=0, le=1, description="the weight at the first step (linear only), dimensionless"
         )
-        warmup_steps: int | None = Field(None, gt=0, description="length of the warm-up, steps; replaces warmup_epochs")
+        warmup_epochs: float | None = Field(
+            None,
+            gt=0,
+            description="length of the warm-up, epochs; 10, or half of a run of fewer than 20, unless set",
+        )
+        warmup_steps: int | None = Field(
+            None, gt=0, description="length of the warm-up, steps; replaces warmup_epochs"
+        )
 
     config: Config
 

@@ -1,14 +1,17 @@
 """Cyclical annealing: the weight of the divergence rises to 1, stays there, and starts again, M times in a run.
 
-Source: Fu et al., NAACL 2019, https://arxiv.org/abs/1903.10145, Eq. 6 and 7 (by steps); the authors' plot_schedules.ipynb
-    (shapes) and language_model/train_text_cyc_ptb.py (by epochs).
+Source: Fu et al., NAACL 2019, https://arxiv.org/abs/1903.10145, Eq. 6 and 7 (by steps); the
+    authors' plot_schedules.ipynb (shapes) and language_model/train_text_cyc_ptb.py (by epochs).
 Deviations:
-    - The authors' Penn Treebank code restarts at 0.1, counts cycles in epochs and adds its increment before the step, so that
-      beta is 1 after 0.45 of a cycle: ``restart=0.1, cycle_epochs=10, proportion=0.45`` here, one increment later.
-    - That code also restarts the learning rate with every cycle (1e-3 down to 2.4e-5, a cosine) and the monotone baseline does
-      not; here a schedule of beta is nothing but that, and the learning rate belongs to the run.
-    - The notebook's sigmoid and cosine run past their cycle where its length is no whole number; here beta is 1 from the end of
-      the rise to the end of the cycle for every shape, and the last step of a run never begins another cycle.
+    - The authors' Penn Treebank code restarts at 0.1, counts cycles in epochs and adds its
+      increment before the step, so that beta is 1 after 0.45 of a cycle: ``restart=0.1,
+      cycle_epochs=10, proportion=0.45`` here, one increment later.
+    - That code also restarts the learning rate with every cycle (1e-3 down to 2.4e-5, a cosine) and
+      the monotone baseline does not; here a schedule of beta is nothing but that, and the learning
+      rate belongs to the run.
+    - The notebook's sigmoid and cosine run past their cycle where its length is no whole number;
+      here beta is 1 from the end of the rise to the end of the cycle for every shape, and the last
+      step of a run never begins another cycle.
 """
 
 from __future__ import annotations
@@ -31,17 +34,34 @@ class Cyclical(Plugin):
     class Config(PluginConfig):
         """Settings of cyclical annealing."""
 
-        cycles: int = Field(4, ge=1, description="M, cycles of equal length in the planned steps of the run")
-        cycle_epochs: float | None = Field(None, gt=0, description="length of a cycle, epochs; replaces cycles")
-        cycle_steps: int | None = Field(None, ge=2, description="length of a cycle, steps; replaces cycles")
-        proportion: float = Field(0.5, gt=0, le=1, description="R, the part of a cycle in which beta rises")
-        shape: Literal["linear", "sigmoid", "cosine"] = Field("linear", description="how beta rises")
-        restart: float = Field(0.0, ge=0, le=1, description="where each rise begins (sigmoid: its asymptote), dimensionless")
+        cycles: int = Field(
+            4, ge=1, description="M, cycles of equal length in the planned steps of the run"
+        )
+        cycle_epochs: float | None = Field(
+            None, gt=0, description="length of a cycle, epochs; replaces cycles"
+        )
+        cycle_steps: int | None = Field(
+            None, ge=2, description="length of a cycle, steps; replaces cycles"
+        )
+        proportion: float = Field(
+            0.5, gt=0, le=1, description="R, the part of a cycle in which beta rises"
+        )
+        shape: Literal["linear", "sigmoid", "cosine"] = Field(
+            "linear", description="how beta rises"
+        )
+        restart: float = Field(
+            0.0,
+            ge=0,
+            le=1,
+            description="where each rise begins (sigmoid: its asymptote), dimensionless",
+        )
 
         @model_validator(mode="after")
         def _one_length(self) -> Self:
             if self.cycle_epochs is not None and self.cycle_steps is not None:
-                raise ValueError("cycle_epochs and cycle_steps are two lengths of a cycle; due: one")
+                raise ValueError(
+                    "cycle_epochs and cycle_steps are two lengths of a cycle; due: one"
+                )
             return self
 
     config: Config
@@ -59,7 +79,8 @@ class Cyclical(Plugin):
             return epoch / self.config.cycle_epochs
         if self.config.cycle_steps is not None:
             return index / self.config.cycle_steps
-        return index * self.config.cycles / total_steps  # multiplied first: exact where a cycle begins
+        # multiplied first: exact where a cycle begins
+        return index * self.config.cycles / total_steps
 
     def _weight(self, progress: float) -> float:
         if progress >= 1:

@@ -17,11 +17,13 @@ from zuko.transforms import (  # type: ignore[import-untyped]  # noqa: E402
     MonotonicRQSTransform,
 )
 
-# Importing zuko turns the checks of all torch distributions off, in every plugin and for the whole process.
+# Importing zuko turns the checks of all torch distributions off, in every plugin and for the whole
+# process.
 Distribution.set_default_validate_args(_CHECKED)
 
 BINS = 8
-#: What a layer does to each coordinate of its moving half, and the shapes of that function's parameters.
+#: What a layer does to each coordinate of its moving half, and the shapes of that function's
+#: parameters.
 FAMILIES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
     "nice": (AdditiveTransform, [()]),
     "realnvp": (MonotonicAffineTransform, [(), ()]),

@@ -1,10 +1,11 @@
 """Lagging inference networks: while it helps, the encoder takes many steps before each step of the decoder.
 
-Source: He et al., ICLR 2019, https://arxiv.org/abs/1901.05534, Algorithm 1; text.py of the authors (windows of 15 updates, at
-    most 99, the mutual information of batches as the stop rule).
-Deviations: inner batches are drawn among the sentences, with mixed lengths, not among batches of one length, so the loss of a
-    window varies less. The clip norm of an inner update is the encoder's alone. The divergence in the loss of a window has the
-    weight of the last joint step, one step behind; before the first one there is none, so that step is an ordinary one.
+Source: He et al., ICLR 2019, https://arxiv.org/abs/1901.05534, Algorithm 1; text.py of the authors
+    (windows of 15 updates, at most 99, the mutual information of batches as the stop rule).
+Deviations: inner batches are drawn among the sentences, with mixed lengths, not among batches of
+    one length, so the loss of a window varies less. The clip norm of an inner update is the
+    encoder's alone. The divergence in the loss of a window has the weight of the last joint step,
+    one step behind; before the first one there is none, so that step is an ordinary one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ PROBE = 2
 class Lagging(Plugin):
     """Before a joint step, update the encoder until its loss per token has become worse from one window to the next.
 
-    The joint step then moves the decoder alone. This ends for good at the first epoch whose mutual information, in batches of
-    validation sentences, is below that of the epoch before; it begins at 0.
+    The joint step then moves the decoder alone. This ends for good at the first epoch whose mutual
+    information, in batches of validation sentences, is below that of the epoch before; it begins at
+    0.
 
     State: ``aggressive``, and ``information``, the last figure in nats.
     """
@@ -34,10 +36,16 @@ class Lagging(Plugin):
     class Config(PluginConfig):
         """Settings of aggressive training."""
 
-        window: int = Field(15, gt=0, description="encoder updates whose losses are compared with those before them")
-        inner_steps: int = Field(99, gt=0, description="encoder updates before a joint step, at most")
+        window: int = Field(
+            15, gt=0, description="encoder updates whose losses are compared with those before them"
+        )
+        inner_steps: int = Field(
+            99, gt=0, description="encoder updates before a joint step, at most"
+        )
         sentences: int | None = Field(
-            None, ge=2, description="validation sentences, the first ones, that the stop rule looks at; all unless set"
+            None,
+            ge=2,
+            description="validation sentences, the first ones, that the stop rule looks at; all unless set",
         )
 
     config: Config
@@ -57,7 +65,10 @@ class Lagging(Plugin):
         elif session.index % session.steps_per_epoch == 0 and bool(self.aggressive):
             self._judge(session)
         busy = session.index > 0 and bool(self.aggressive)
-        self.log(inner_steps=self._chase(session, batch) if busy else 0, information=self.information.clone())
+        self.log(
+            inner_steps=self._chase(session, batch) if busy else 0,
+            information=self.information.clone(),
+        )
         return ["encoder"] if busy else []
 
     def _chase(self, session: Session, batch: Batch) -> int:

@@ -1,8 +1,10 @@
 """LSTM language model: the decoder alone, which reads no latent.
 
-Source: the baseline of Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868, modules/lm/lm_lstm.py and lm.py.
-Deviations: none in the model. The public script takes the last training loss for the reference of its plateau schedule, and
-    reports a test figure with dropout when its epochs run out; here the schedule and the evaluation are the core's.
+Source: the baseline of Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868,
+    modules/lm/lm_lstm.py and lm.py.
+Deviations: none in the model. The public script takes the last training loss for the reference of
+    its plateau schedule, and reports a test figure with dropout when its epochs run out; here the
+    schedule and the evaluation are the core's.
 """
 
 from __future__ import annotations
@@ -15,7 +17,8 @@ from aecore import Plugin, PosteriorSample, Step, hookimpl
 class LstmLm(Plugin):
     """-log p(x) = -sum_t log p(x_t | x_<t), exactly: the condition has the width 0, and q = p, which nothing depends on.
 
-    The core's encoder is built and run as ever, but nothing of it reaches a loss: its parameters keep their first values.
+    The core's encoder is built and run as ever, but nothing of it reaches a loss: its parameters
+    keep their first values.
     """
 
     @hookimpl

@@ -1,17 +1,23 @@
 """P-VAE: latents in the Poincaré ball, where there is room for trees: volume grows exponentially with the distance from 0.
 
-Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033; the authors' pvae/distributions/wrapped_normal.py and
-    pvae/models/architectures.py. They have images and trees; the networks are those of the core.
+Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033; the authors'
+    pvae/distributions/wrapped_normal.py and pvae/models/architectures.py. They have images and
+    trees; the networks are those of the core.
 Deviations:
-    - log q comes from the noise of the draw. The authors recover the noise by inverting the map, which near the boundary lost
-      every digit in float32. Everything between the encoder's features and the decoder's condition is in float64.
-    - The encoder gives the centre in normal coordinates at 0, mu = exp_0(m / lambda_0), and sigma = prior_std f(s) with
-      f(0) = 1, so that training starts near the prior. The authors have exp_0(m) and softplus(s), other scales of the same.
-    - Both are bounded, smoothly, so that draws stay clear of the edge where float32 ends: f by 1.5, and |m| by what that leaves
-      of the distance. While beta is near 0 nothing else would: unbounded posteriors walked to the edge within 20 steps on PTB,
-      where three draws in four were held back and the KL read -25 nats.
-    - The gyroplanes are the formula of the paper (see `Gyroplanes`), and their ReLU is left to the decoder's own layers.
-    - The Riemannian normal is left out: its normaliser is an alternating sum of D terms, hopeless at D = 32.
+    - log q comes from the noise of the draw. The authors recover the noise by inverting the map,
+      which near the boundary lost every digit in float32. Everything between the encoder's features
+      and the decoder's condition is in float64.
+    - The encoder gives the centre in normal coordinates at 0, mu = exp_0(m / lambda_0), and sigma =
+      prior_std f(s) with f(0) = 1, so that training starts near the prior. The authors have
+      exp_0(m) and softplus(s), other scales of the same.
+    - Both are bounded, smoothly, so that draws stay clear of the edge where float32 ends: f by 1.5,
+      and |m| by what that leaves of the distance. While beta is near 0 nothing else would:
+      unbounded posteriors walked to the edge within 20 steps on PTB, where three draws in four were
+      held back and the KL read -25 nats.
+    - The gyroplanes are the formula of the paper (see `Gyroplanes`), and their ReLU is left to the
+      decoder's own layers.
+    - The Riemannian normal is left out: its normaliser is an alternating sum of D terms, hopeless
+      at D = 32.
     - curvature is 0.7, the authors' value for images; none has been published for text.
 """
 
@@ -33,27 +39,37 @@ __all__ = ["Gyroplanes", "Poincare"]
 
 #: A posterior is no narrower than this, in units of length.
 LEAST = 1e-5
-#: The share of the distance to the edge at which the prior may have its typical draw: at 0.66 the KL of a distribution from
-#: itself reads 0.00 in 32 dimensions, at 0.8 it reads -0.43 nats.
+#: The share of the distance to the edge at which the prior may have its typical draw: at 0.66 the
+#: KL of a distribution from itself reads 0.00 in 32 dimensions, at 0.8 it reads -0.43 nats.
 SHARE = 0.6
-#: The widest posterior, in deviations of the prior, and the share of that distance within which draws are to stay.
+#: The widest posterior, in deviations of the prior, and the share of that distance within which
+#: draws are to stay.
 WIDEST, WITHIN = 1.5, 0.9
 
 
 class Poincare(Plugin):
     """q(z | x) = WrappedNormal(mu, diag sigma^2) and p(z) = WrappedNormal(0, prior_std^2 I), both per Riemannian volume.
 
-    KL = E_q[log q - log p] over the draws, the default `kl_term`. The fraction of draws that would lie beyond the edge of the
-    ball, where float32 ends, and are held back there is logged as `clipped`.
+    KL = E_q[log q - log p] over the draws, the default `kl_term`. The fraction of draws that would
+    lie beyond the edge of the ball, where float32 ends, and are held back there is logged as
+    `clipped`.
     """
 
     class Config(PluginConfig):
         """Settings of the P-VAE, the paper's symbols in words."""
 
-        curvature: float = Field(0.7, gt=0, le=100, description="c: the ball has curvature -c and radius 1 / sqrt(c)")
-        prior_std: float = Field(1.0, gt=0, description="standard deviation of the prior, in units of length")
-        decoder: Literal["gyroplane", "log_0"] = Field("gyroplane", description="what the decoder reads of z")
-        width: int | None = Field(None, ge=1, description="gyroplanes; the latent size unless given")
+        curvature: float = Field(
+            0.7, gt=0, le=100, description="c: the ball has curvature -c and radius 1 / sqrt(c)"
+        )
+        prior_std: float = Field(
+            1.0, gt=0, description="standard deviation of the prior, in units of length"
+        )
+        decoder: Literal["gyroplane", "log_0"] = Field(
+            "gyroplane", description="what the decoder reads of z"
+        )
+        width: int | None = Field(
+            None, ge=1, description="gyroplanes; the latent size unless given"
+        )
 
     config: Config
     roles: ClassVar[dict[str, Role]] = {"head": "encoder", "planes": "decoder"}
@@ -71,7 +87,9 @@ class Poincare(Plugin):
     @property
     def furthest(self) -> float:
         """How far from 0 a centre may lie: what the widest posterior leaves of the distance to the edge."""
-        return WITHIN * self.ball.reach - WIDEST * self.config.prior_std * math.sqrt(self.sizes.latent)
+        return WITHIN * self.ball.reach - WIDEST * self.config.prior_std * math.sqrt(
+            self.sizes.latent
+        )
 
     def _check_reach(self, dimensions: int) -> None:
         """Draws that are held back at the edge are priced there: the KL from a prior which often gets there reads too low."""
@@ -119,5 +137,7 @@ class Poincare(Plugin):
 
 def shortened(vectors: Tensor, largest: float) -> Tensor:
     """Vectors (..., D) with the length r made largest tanh(r / largest): short ones stay as they are, none becomes longer."""
-    share: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp(min=1e-12) / largest
+    share: Tensor = (
+        torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp(min=1e-12) / largest
+    )
     return vectors * (torch.tanh(share) / share)

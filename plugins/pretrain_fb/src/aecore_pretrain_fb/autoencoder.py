@@ -1,6 +1,7 @@
 """The plain autoencoder: the divergence is not charged at all.
 
-Source: Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868; the authors' text_beta.py with beta = 0.
+Source: Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868; the authors' text_beta.py with beta
+    = 0.
 """
 
 from __future__ import annotations

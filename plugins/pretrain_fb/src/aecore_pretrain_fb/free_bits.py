@@ -1,13 +1,17 @@
 """Free bits: the divergence is charged down to a floor, below which the model has it for nothing.
 
-Source: Kingma et al., NeurIPS 2016, https://arxiv.org/abs/1606.04934 (``kingma``); Li et al., EMNLP 2019,
-    https://arxiv.org/abs/1909.00868, and the authors' text_anneal_fb.py (``dimension``, ``sentence``, ``batch``: its fb 2,
-    1 and 3); Pelsmaeker and Aziz, ACL 2020, https://arxiv.org/abs/1904.08194 (``batch``).
+Source: Kingma et al., NeurIPS 2016, https://arxiv.org/abs/1606.04934 (``kingma``); Li et al., EMNLP
+    2019, https://arxiv.org/abs/1909.00868, and the authors' text_anneal_fb.py (``dimension``,
+    ``sentence``, ``batch``: its fb 2, 1 and 3); Pelsmaeker and Aziz, ACL 2020,
+    https://arxiv.org/abs/1904.08194 (``batch``).
 Deviations:
-    - What is charged is max(floor, KL), as the papers print it; the authors' code charges 0 below the floor. The gradients are
-      equal, the losses differ by a constant: a charge never reads less than ``target_kl`` here.
-    - A divergence that equals its floor is free, as in the authors' code; torch's own max and clamp have a gradient there.
-    - Pelsmaeker and Aziz lose beta where they put the floor; here the floor is under the divergence and beta is on both.
+    - What is charged is max(floor, KL), as the papers print it; the authors' code charges 0 below
+      the floor. The gradients are equal, the losses differ by a constant: a charge never reads less
+      than ``target_kl`` here.
+    - A divergence that equals its floor is free, as in the authors' code; torch's own max and clamp
+      have a gradient there.
+    - Pelsmaeker and Aziz lose beta where they put the floor; here the floor is under the divergence
+      and beta is on both.
 """
 
 from __future__ import annotations
@@ -28,15 +32,19 @@ class FreeBits(Plugin):
     """charged = max(floor, KL), where floor and KL are per dimension or in total, per sentence i or in the mean over the batch.
 
     dimension: sum_d max(lambda / D, KL_id); kingma: sum_d max(lambda / D, mean_i KL_id);
-    sentence: max(lambda, sum_d KL_id); batch: max(lambda, mean_i sum_d KL_id); lambda is ``target_kl``.
+    sentence: max(lambda, sum_d KL_id); batch: max(lambda, mean_i sum_d KL_id); lambda is
+        ``target_kl``.
     """
 
     class Config(PluginConfig):
         """Settings of free bits."""
 
-        target_kl: float = Field(8.0, gt=0, description="lambda, nats per sentence in total that are free of charge")
+        target_kl: float = Field(
+            8.0, gt=0, description="lambda, nats per sentence in total that are free of charge"
+        )
         mode: Literal["dimension", "sentence", "batch", "kingma"] = Field(
-            "dimension", description="what is compared with its share of target_kl; batch is the papers' FBP"
+            "dimension",
+            description="what is compared with its share of target_kl; batch is the papers' FBP",
         )
 
     config: Config

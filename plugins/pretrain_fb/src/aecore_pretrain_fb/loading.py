@@ -21,23 +21,29 @@ def load_roles(path: Path, model: Model, vocabulary: Vocabulary, *roles: str) ->
     """Copy every parameter of these roles, plugins' included, from the selected weights of a run.
 
     Raises:
-        RunError: when there is no such run or it has no weights yet, its vocabulary is another, or a parameter is missing there
-            or has another shape; nothing is copied then.
+        RunError: when there is no such run or it has no weights yet, its vocabulary is another, or
+            a parameter is missing there or has another shape; nothing is copied then.
     """
     folder = RunFolder.open(path)
     plugins = ", ".join(folder.read_config().plugins) or "none"
     if not folder.weights.is_file():
-        raise RunError(f"the run '{path}' has no weights yet", f"to go on with it: aecore resume {path}")
+        raise RunError(
+            f"the run '{path}' has no weights yet", f"to go on with it: aecore resume {path}"
+        )
     theirs = read_vocabulary(folder)
     if theirs.to_json() != vocabulary.to_json():
         sizes = f"words: {len(theirs):,} there, {len(vocabulary):,} here"
-        raise RunError(f"the run '{path}' has another vocabulary", sizes, "due: a run on the same data")
+        raise RunError(
+            f"the run '{path}' has another vocabulary", sizes, "due: a run on the same data"
+        )
     tensors, _ = load_tensors(folder.weights)
     wanted = dict(model.named_params(*roles))
     if wrong := _misfits(wanted, tensors):
         shown = [*wrong[:3], *([f"and {len(wrong) - 3} more"] if len(wrong) > 3 else [])]
         composed = f"plugins: {plugins} there, {', '.join(model.composition.names)} here"
-        raise RunError(f"the {' and '.join(roles)} of the run '{path}' does not fit", *shown, composed)
+        raise RunError(
+            f"the {' and '.join(roles)} of the run '{path}' does not fit", *shown, composed
+        )
     with torch.no_grad():
         for name, parameter in wanted.items():
             parameter.copy_(tensors[name])
@@ -51,5 +57,7 @@ def _misfits(wanted: Mapping[str, Tensor], tensors: Mapping[str, Any]) -> list[s
         if name not in tensors:
             found.append(f"{name}: not there")
         elif tensors[name].shape != parameter.shape:
-            found.append(f"{name}: {tuple(tensors[name].shape)} there, {tuple(parameter.shape)} here")
+            found.append(
+                f"{name}: {tuple(tensors[name].shape)} there, {tuple(parameter.shape)} here"
+            )
     return found

@@ -1,11 +1,12 @@
 """Pretraining: the encoder learns as an autoencoder's, without a divergence to fear; then the decoder starts afresh.
 
-Source: Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868, section 3; the authors' text_beta.py with beta = 0, then
-    text_anneal_fb.py with --reset_dec.
+Source: Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868, section 3; the authors'
+    text_beta.py with beta = 0, then text_anneal_fb.py with --reset_dec.
 Deviations:
-    - The authors select the autoencoder by its validation reconstruction and halve the learning rate on plateaus; the stage
-      here has a constant rate, stops by ``patience`` and keeps its last weights. With their plateaus: train a run with
-      ``--plugin ae --set train.optimiser=sgd``, and name it in ``autoencoder``.
+    - The authors select the autoencoder by its validation reconstruction and halve the learning
+      rate on plateaus; the stage here has a constant rate, stops by ``patience`` and keeps its last
+      weights. With their plateaus: train a run with ``--plugin ae --set train.optimiser=sgd``, and
+      name it in ``autoencoder``.
     - Parameters of plugins that belong to encoder or decoder are treated as the autoencoder's own.
 """
 
@@ -32,19 +33,28 @@ class Pretraining(Plugin):
         """Settings of the pretraining."""
 
         epochs: float | None = Field(
-            None, gt=0, description="length of the stage, epochs, at most; a third of the joint epochs, 20 at most, unless set"
+            None,
+            gt=0,
+            description="length of the stage, epochs, at most; a third of the joint epochs, 20 at most, unless set",
         )
-        steps: int | None = Field(None, ge=1, description="length of the stage, steps; replaces epochs")
-        lr: float | None = Field(None, gt=0, description="learning rate of the stage; that of the run unless set")
+        steps: int | None = Field(
+            None, ge=1, description="length of the stage, steps; replaces epochs"
+        )
+        lr: float | None = Field(
+            None, gt=0, description="learning rate of the stage; that of the run unless set"
+        )
         patience: int | None = Field(
             None,
             ge=1,
             description="epochs without a better validation rec after which the stage ends; it never does unless set",
         )
         reset_decoder: bool = Field(
-            True, description="draw the decoder again before the joint phase; false keeps the autoencoder's"
+            True,
+            description="draw the decoder again before the joint phase; false keeps the autoencoder's",
         )
-        autoencoder: str | None = Field(None, description="a run whose encoder is taken instead of training one in a stage")
+        autoencoder: str | None = Field(
+            None, description="a run whose encoder is taken instead of training one in a stage"
+        )
 
     config: Config
     best: Tensor
@@ -64,7 +74,11 @@ class Pretraining(Plugin):
             load_roles(Path(c.autoencoder), self.model, session.corpus.vocabulary, *roles)
             self._finish(session)
             return []
-        planned = min(EPOCHS, SHARE * session.total_steps / session.steps_per_epoch) if c.epochs is None else c.epochs
+        planned = (
+            min(EPOCHS, SHARE * session.total_steps / session.steps_per_epoch)
+            if c.epochs is None
+            else c.epochs
+        )
         length = {"epochs": planned} if c.steps is None else {"steps": c.steps}
         until = None if c.patience is None else self._stalled
         return [Stage("autoencoder", self._loss, lr=c.lr, until=until, done=self._finish, **length)]

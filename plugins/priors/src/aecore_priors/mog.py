@@ -1,10 +1,12 @@
 """A mixture of Gaussians as the prior.
 
-Source: Tomczak and Welling, AISTATS 2018, https://arxiv.org/abs/1705.07120, the baseline "MoG"; Pelsmaeker and Aziz, ACL 2020,
-    https://arxiv.org/abs/1904.08194, bowman_decoder.py (M = 100, weights fixed at 1/M).
+Source: Tomczak and Welling, AISTATS 2018, https://arxiv.org/abs/1705.07120, the baseline "MoG";
+    Pelsmaeker and Aziz, ACL 2020, https://arxiv.org/abs/1904.08194, bowman_decoder.py (M = 100,
+    weights fixed at 1/M).
 Deviations:
-    - Components start apart, with means from N(0, spread^2 I), and the mixture has unit variance before training. Where public
-      code keeps them among the encoder's parameters they are drawn anew from U(-0.01, 0.01), nearly equal, and stay so.
+    - Components start apart, with means from N(0, spread^2 I), and the mixture has unit variance
+      before training. Where public code keeps them among the encoder's parameters they are drawn
+      anew from U(-0.01, 0.01), nearly equal, and stay so.
     - The deviations are exp of what is learned; public code takes the softplus, of the variances.
 """
 
@@ -24,7 +26,8 @@ from aecore_priors.usage import usage
 class MogPrior(Plugin):
     """p(z) = sum_k w_k N(z; m_k, diag s_k^2), with M components.
 
-    Samples have gradients in the means and deviations; learned weights are moved by the density alone.
+    Samples have gradients in the means and deviations; learned weights are moved by the density
+    alone.
     """
 
     class Config(PluginConfig):
@@ -32,9 +35,14 @@ class MogPrior(Plugin):
 
         components: int = Field(100, ge=1, description="M, Gaussians in the mixture")
         spread: float = Field(
-            0.5, gt=0, lt=1, description="deviation of the means before training; 0 would never separate them"
+            0.5,
+            gt=0,
+            lt=1,
+            description="deviation of the means before training; 0 would never separate them",
         )
-        learned_weights: bool = Field(False, description="learn the weights too, instead of 1/M each")
+        learned_weights: bool = Field(
+            False, description="learn the weights too, instead of 1/M each"
+        )
 
     config: Config
     roles: ClassVar[dict[str, Role]] = {"means": "prior", "log_scales": "prior", "logits": "prior"}

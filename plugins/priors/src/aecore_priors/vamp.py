@@ -1,12 +1,15 @@
 """VampPrior: the prior is a mixture of the posteriors of learned pseudo-sentences.
 
-Source: Tomczak and Welling, AISTATS 2018, https://arxiv.org/abs/1705.07120, Eq. 9; for text, in the space of embeddings:
-    Pelsmaeker and Aziz, ACL 2020, https://arxiv.org/abs/1904.08194, bowman_decoder.py (M = 100, lengths drawn once).
+Source: Tomczak and Welling, AISTATS 2018, https://arxiv.org/abs/1705.07120, Eq. 9; for text, in the
+    space of embeddings: Pelsmaeker and Aziz, ACL 2020, https://arxiv.org/abs/1904.08194,
+    bowman_decoder.py (M = 100, lengths drawn once).
 Deviations:
-    - Pseudo-sentences start as the encoder's own embeddings do, from U(-0.1, 0.1), so that to an untrained encoder they are
-      sentences of random words. The public code for text draws them from a normal that is scaled by their sizes.
+    - Pseudo-sentences start as the encoder's own embeddings do, from U(-0.1, 0.1), so that to an
+      untrained encoder they are sentences of random words. The public code for text draws them from
+      a normal that is scaled by their sizes.
     - Where no gradient is wanted they are encoded once for all sentences, not once for each.
-    - Samples come from components drawn at random. The public code for images decodes the first pseudo-inputs, in their order.
+    - Samples come from components drawn at random. The public code for images decodes the first
+      pseudo-inputs, in their order.
 """
 
 from __future__ import annotations
@@ -26,7 +29,8 @@ from aecore_priors.usage import usage
 class VampPrior(Plugin):
     """p(z) = 1/M sum_k q(z | u_k), with u_k of shape (L, E) and the encoder and posterior of the sentences themselves.
 
-    The divergence thus moves the encoder twice, by q(z | x) and by the prior. Neither ``<s>`` nor ``</s>`` is added to u_k.
+    The divergence thus moves the encoder twice, by q(z | x) and by the prior. Neither ``<s>`` nor
+    ``</s>`` is added to u_k.
 
     State: ``lengths`` (M,), the steps of each pseudo-sentence.
     """
@@ -35,9 +39,15 @@ class VampPrior(Plugin):
         """Settings of the VampPrior."""
 
         components: int = Field(100, ge=1, description="M, pseudo-sentences")
-        mean_length: float = Field(20.0, ge=1, description="mean of their lengths, words; each is drawn once, from a normal")
+        mean_length: float = Field(
+            20.0,
+            ge=1,
+            description="mean of their lengths, words; each is drawn once, from a normal",
+        )
         length_std: float = Field(
-            5.0, ge=0, description="deviation of their lengths, words; none is further than two above the mean"
+            5.0,
+            ge=0,
+            description="deviation of their lengths, words; none is further than two above the mean",
         )
 
     config: Config
@@ -50,7 +60,9 @@ class VampPrior(Plugin):
         longest = math.ceil(c.mean_length + 2 * c.length_std)
         lengths = c.mean_length + c.length_std * torch.randn(c.components)
         self.register_buffer("lengths", lengths.round().long().clamp(1, longest))
-        self.inputs = nn.Parameter(torch.empty(c.components, longest, sizes.embedding).uniform_(-0.1, 0.1))
+        self.inputs = nn.Parameter(
+            torch.empty(c.components, longest, sizes.embedding).uniform_(-0.1, 0.1)
+        )
 
     def features(self) -> Tensor:
         """(M, H): what the encoder makes of the pseudo-sentences."""

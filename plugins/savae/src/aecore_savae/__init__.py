@@ -1,13 +1,16 @@
 """SA-VAE: the encoder's posterior is refined by gradient steps on each sentence's own bound, and training goes through them.
 
-Source: Kim et al., ICML 2018, https://arxiv.org/abs/1802.02550, Algorithm 1; train_text.py and optim_n2n.py of the authors.
-Deviations: second derivatives are exact, by automatic differentiation; the authors take forward differences of gradients in
-    float32, clipped or not. Each sentence descends its own bound, so that its posterior does not depend on its batch: the
-    authors descend the mean over the batch, whose rate 1 for 32 sentences is 1/32 here, and whose largest norm 5 of the whole
-    batch's gradient is about 28 = 5 sqrt(32) for each sentence's. The refinement is without dropout,
-    where theirs repeats one mask by reseeding torch: what is descended is the same function in training and evaluation. The
-    weight of the divergence in it is that of the last joint step in training (0 at the first one), and 1 in evaluation,
-    where its noise is a function of the sentence: there q(z | x) is one distribution, whenever and beside whatever it is asked.
+Source: Kim et al., ICML 2018, https://arxiv.org/abs/1802.02550, Algorithm 1; train_text.py and
+    optim_n2n.py of the authors.
+Deviations: second derivatives are exact, by automatic differentiation; the authors take forward
+    differences of gradients in float32, clipped or not. Each sentence descends its own bound, so
+    that its posterior does not depend on its batch: the authors descend the mean over the batch,
+    whose rate 1 for 32 sentences is 1/32 here, and whose largest norm 5 of the whole batch's
+    gradient is about 28 = 5 sqrt(32) for each sentence's. The refinement is without dropout, where
+    theirs repeats one mask by reseeding torch: what is descended is the same function in training
+    and evaluation. The weight of the divergence in it is that of the last joint step in training (0
+    at the first one), and 1 in evaluation, where its noise is a function of the sentence: there q(z
+    | x) is one distribution, whenever and beside whatever it is asked.
 """
 
 from __future__ import annotations
@@ -22,7 +25,18 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
-from aecore import Batch, Plugin, PluginConfig, PosteriorSample, Role, Sizes, Step, hookimpl, initialise, second_order
+from aecore import (
+    Batch,
+    Plugin,
+    PluginConfig,
+    PosteriorSample,
+    Role,
+    Sizes,
+    Step,
+    hookimpl,
+    initialise,
+    second_order,
+)
 
 #: Noises that the sentences share in evaluation.
 NOISES = 1024
@@ -31,17 +45,24 @@ NOISES = 1024
 class SaVae(Plugin):
     """lambda_0 = (mu, log sigma^2) = W features; v <- momentum v - grad f(lambda), lambda <- lambda + lr v, ``steps`` times.
 
-    f = -log p(x | z) + beta KL(q(z | x) || p(z)), nats of one sentence, with z = mu + sigma eps for one eps throughout. Then z
-    is drawn anew from N(mu, diag sigma^2). Encoder and decoder are moved by the derivatives of lambda_K in both of them.
+    f = -log p(x | z) + beta KL(q(z | x) || p(z)), nats of one sentence, with z = mu + sigma eps for
+    one eps throughout. Then z is drawn anew from N(mu, diag sigma^2). Encoder and decoder are moved
+    by the derivatives of lambda_K in both of them.
     """
 
     class Config(PluginConfig):
         """Settings of the refinement."""
 
         steps: int = Field(10, gt=0, description="K, refinement steps: 10 for PTB, 20 for Yahoo")
-        lr: float = Field(1 / 32, gt=0, description="step size on a sentence's own gradient; 1/32 is 1 on the mean of 32")
+        lr: float = Field(
+            1 / 32,
+            gt=0,
+            description="step size on a sentence's own gradient; 1/32 is 1 on the mean of 32",
+        )
         momentum: float = Field(0.5, ge=0, lt=1, description="share of the last step that is kept")
-        clip: float = Field(28.0, gt=0, description="largest norm of a sentence's gradient in (mu, log sigma^2)")
+        clip: float = Field(
+            28.0, gt=0, description="largest norm of a sentence's gradient in (mu, log sigma^2)"
+        )
 
     config: Config
     roles: ClassVar[dict[str, Role]] = {"head": "encoder"}
@@ -54,7 +75,9 @@ class SaVae(Plugin):
         self.register_buffer("noise", torch.randn(NOISES, sizes.latent))
 
     @hookimpl
-    def posterior_sample(self, features: Tensor, n_samples: int, batch: Batch | None) -> PosteriorSample:
+    def posterior_sample(
+        self, features: Tensor, n_samples: int, batch: Batch | None
+    ) -> PosteriorSample:
         """z from the refined Gaussian, (B, K, D); from the encoder's where there is no sentence to refine it on."""
         parameters = self.head(features)
         if batch is not None:
@@ -65,7 +88,8 @@ class SaVae(Plugin):
     def _refined(self, parameters: Tensor, features: Tensor, batch: Batch) -> Tensor:
         """(B, 2D): lambda_K, with a graph where the caller keeps one."""
         keep = torch.is_grad_enabled()
-        beta = self.model.beta.clone() if self.training else self.model.beta.new_ones(())  # the buffer is written to later
+        # the buffer is written to later
+        beta = self.model.beta.clone() if self.training else self.model.beta.new_ones(())
         noise = self._noise(batch).unsqueeze(1)
 
         def energy(point: Tensor) -> Tensor:
@@ -82,14 +106,18 @@ class SaVae(Plugin):
     def _noise(self, batch: Batch) -> Tensor:
         """(B, D): fresh in training; in evaluation by the sum of a sentence's word ids, which no pad changes."""
         if self.training:
-            return torch.randn(len(batch), self.sizes.latent, device=self.noise.device, dtype=self.noise.dtype)
+            return torch.randn(
+                len(batch), self.sizes.latent, device=self.noise.device, dtype=self.noise.dtype
+            )
         return self.noise[batch.tokens.sum(1) % NOISES]
 
 
 def gaussian(parameters: Tensor) -> Independent[Normal]:
     """N(mu, diag sigma^2) for (mu, log sigma^2), (B, 2D)."""
     mean, log_variance = parameters.chunk(2, -1)
-    return Independent(Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False)
+    return Independent(
+        Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False
+    )
 
 
 def descend(
@@ -106,7 +134,8 @@ def descend(
     Args:
         energy: (B, P) -> (B,), where no row depends on another.
         clip: the largest norm of a row's gradient.
-        keep: whether the result has a graph, through every step, to ``point`` and to whatever ``energy`` depends on.
+        keep: whether the result has a graph, through every step, to ``point`` and to whatever
+            ``energy`` depends on.
     """
     point = point if point.requires_grad and keep else point.detach().requires_grad_()
     velocity = torch.zeros_like(point)
@@ -122,7 +151,8 @@ def clipped(gradient: Tensor, largest: float) -> Tensor:
     """The rows of (B, P), those longer than ``largest`` shortened to it."""
     if math.isinf(largest):
         return gradient
-    norm = gradient.square().sum(1, keepdim=True).clamp(min=largest**2).sqrt()  # never 0, where a root has no derivative
+    # never 0, where a root has no derivative
+    norm = gradient.square().sum(1, keepdim=True).clamp(min=largest**2).sqrt()
     return gradient * (largest / norm)
 
 

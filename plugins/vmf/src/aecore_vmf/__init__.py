@@ -1,16 +1,20 @@
 """vMF-VAE: latents on the unit sphere, whose posterior keeps a fixed distance from the prior, so that it cannot collapse.
 
-Source: Xu and Durrett, EMNLP 2018, https://arxiv.org/abs/1808.10805; the authors' NVLL/distribution/vmf_batch.py.
+Source: Xu and Durrett, EMNLP 2018, https://arxiv.org/abs/1808.10805; the authors'
+    NVLL/distribution/vmf_batch.py.
 Deviations:
-    - The KL is exact. The authors' `_vmf_kld` is the formula for D + 2 dimensions: 2.084 nats for D = 32 and kappa = 13 where
-      it is 2.173. It is added to all losses alike, so it moves their likelihoods and nothing else.
-    - The decoder reads one draw. The authors' code reads the mean of three, which lies inside the sphere with a third of the
-      noise that the KL charges for, so that what it reports bounds no likelihood.
-    - kappa is 13, the value of the BN-VAE paper's comparison (ACL 2020) at D = 32, our default. The authors use 35 to 80 at
-      D = 50, 6 to 20 nats.
-    - The penalty (|f(x)| - 1)^2 on the length before it is normalised is left out; its published weight is 0 or 1e-4.
-    - With `learned`, kappa depends on the sentence, as in Davidson et al. (UAI 2018); then the KL can be driven to 0, and other
-      plugins can charge, steer or bound it.
+    - The KL is exact. The authors' `_vmf_kld` is the formula for D + 2 dimensions: 2.084 nats for D
+      = 32 and kappa = 13 where it is 2.173. It is added to all losses alike, so it moves their
+      likelihoods and nothing else.
+    - The decoder reads one draw. The authors' code reads the mean of three, which lies inside the
+      sphere with a third of the noise that the KL charges for, so that what it reports bounds no
+      likelihood.
+    - kappa is 13, the value of the BN-VAE paper's comparison (ACL 2020) at D = 32, our default. The
+      authors use 35 to 80 at D = 50, 6 to 20 nats.
+    - The penalty (|f(x)| - 1)^2 on the length before it is normalised is left out; its published
+      weight is 0 or 1e-4.
+    - With `learned`, kappa depends on the sentence, as in Davidson et al. (UAI 2018); then the KL
+      can be driven to 0, and other plugins can charge, steer or bound it.
 """
 
 from __future__ import annotations
@@ -23,7 +27,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from aecore import Manifest, Plugin, PluginConfig, PosteriorSample, Role, Sizes, Step, hookimpl, initialise
+from aecore import (
+    Manifest,
+    Plugin,
+    PluginConfig,
+    PosteriorSample,
+    Role,
+    Sizes,
+    Step,
+    hookimpl,
+    initialise,
+)
 from aecore.errors import ConfigError
 from aecore.geometry import Sphere
 from aecore_vmf.bessel import divergence, log_area, log_normaliser
@@ -38,15 +52,20 @@ LEAST = 1e-3
 class VMF(Plugin):
     """q(z | x) = C(kappa) exp(kappa <mu, z>), mu = W f / |W f|, and p(z) = 1 / area, on S^{D-1}.
 
-    KL = kappa A(kappa) + log C(kappa) + log area, the same for all sentences unless kappa is learned. A learned kappa waits for
-    the device at each step: its Bessel functions are scipy's.
+    KL = kappa A(kappa) + log C(kappa) + log area, the same for all sentences unless kappa is
+    learned. A learned kappa waits for the device at each step: its Bessel functions are scipy's.
     """
 
     class Config(PluginConfig):
         """Settings of the vMF-VAE."""
 
-        kappa: float = Field(13.0, gt=0, lt=1e6, description="concentration of the posterior, dimensionless")
-        learned: bool = Field(False, description="whether kappa is a function of the sentence, which starts at this value")
+        kappa: float = Field(
+            13.0, gt=0, lt=1e6, description="concentration of the posterior, dimensionless"
+        )
+        learned: bool = Field(
+            False,
+            description="whether kappa is a function of the sentence, which starts at this value",
+        )
 
     config: Config
     space = Sphere()
@@ -58,7 +77,9 @@ class VMF(Plugin):
     def __init__(self, config: PluginConfig, sizes: Sizes) -> None:
         super().__init__(config, sizes)
         if sizes.latent < 2:
-            raise ConfigError(f"model.latent = {sizes.latent} is too small for vmf", "due: at least 2, the circle")
+            raise ConfigError(
+                f"model.latent = {sizes.latent} is too small for vmf", "due: at least 2, the circle"
+            )
         self.direction = nn.Linear(sizes.hidden, sizes.latent, bias=False)
         if self.config.learned:
             self.spread = nn.Linear(sizes.hidden, 1)
@@ -67,7 +88,10 @@ class VMF(Plugin):
             for parameter in self.spread.parameters():
                 nn.init.uniform_(parameter, -0.01, 0.01)
         kappa = torch.tensor(self.config.kappa, dtype=torch.float64)
-        for name, value in (("log_c", log_normaliser(kappa, sizes.latent)), ("divergence", divergence(kappa, sizes.latent))):
+        for name, value in (
+            ("log_c", log_normaliser(kappa, sizes.latent)),
+            ("divergence", divergence(kappa, sizes.latent)),
+        ):
             self.register_buffer(name, value, persistent=False)  # follows from the settings
         self.register_buffer("kappa", kappa, persistent=False)
 

@@ -29,7 +29,9 @@ def log_bessel(order: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
     small = scaled < TINY
     series = scipy.special.hyp0f1(order + 1, np.where(small, x, 0.0) ** 2 / 4)
     by_series = order * np.log(x / 2) - math.lgamma(order + 1) + np.log(series)
-    found: NDArray[np.float64] = np.where(small, by_series, np.log(np.where(small, 1.0, scaled)) + x)
+    found: NDArray[np.float64] = np.where(
+        small, by_series, np.log(np.where(small, 1.0, scaled)) + x
+    )
     return found
 
 
@@ -52,7 +54,11 @@ def log_normaliser(kappa: Tensor, dimensions: int) -> Tensor:
 
 def divergence(kappa: Tensor, dimensions: int) -> Tensor:
     """KL(vMF(mu, kappa) || uniform) = kappa A + log C + log area, nats, elementwise; its slope is kappa A'."""
-    return kappa * mean_length(kappa, dimensions) + log_normaliser(kappa, dimensions) + log_area(dimensions)
+    return (
+        kappa * mean_length(kappa, dimensions)
+        + log_normaliser(kappa, dimensions)
+        + log_area(dimensions)
+    )
 
 
 class _MeanLength(Function):
@@ -69,7 +75,8 @@ class _MeanLength(Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:
         (kappa,) = ctx.saved_tensors
-        length = mean_length(kappa, ctx.dimensions)  # of the graph, so that it can be differentiated again
+        # of the graph, so that it can be differentiated again
+        length = mean_length(kappa, ctx.dimensions)
         return gradients[0] * (1 - length.square() - (ctx.dimensions - 1) * length / kappa), None
 
 
@@ -81,7 +88,9 @@ class _LogNormaliser(Function):
         ctx.save_for_backward(kappa)
         ctx.dimensions = dimensions
         order, x = dimensions / 2 - 1, _to_numpy(kappa)
-        return kappa.new_tensor(order * np.log(x) - 0.5 * dimensions * math.log(2 * math.pi) - log_bessel(order, x))
+        return kappa.new_tensor(
+            order * np.log(x) - 0.5 * dimensions * math.log(2 * math.pi) - log_bessel(order, x)
+        )
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> tuple[Tensor, None]:

@@ -2,8 +2,9 @@
 
 Source: Ulrich, 1984, and Wood, 1994 (the rejection sampler); Figurnov et al., NeurIPS 2018,
     https://arxiv.org/abs/1805.08498 (implicit reparameterisation).
-Deviation: the gradient through a learned kappa is that of the inverse distribution function, exact up to quadrature. Davidson
-    et al. (UAI 2018) differentiate the proposal and add a score term for the acceptance, which is noisier and often left out.
+Deviation: the gradient through a learned kappa is that of the inverse distribution function, exact
+    up to quadrature. Davidson et al. (UAI 2018) differentiate the proposal and add a score term for
+    the acceptance, which is noisier and often left out.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from torch.nn import functional as F
 
 from aecore_vmf.bessel import log_normaliser, mean_length
 
-#: Candidates that are drawn at a time for each latent: two of three are accepted, so that a second round is rare.
+#: Candidates that are drawn at a time for each latent: two of three are accepted, so that a second
+#: round is rare.
 CANDIDATES = 8
 #: Nodes of the quadrature, and how far it reaches in standard deviations of the angle.
 NODES, REACH = 96, 12.0
@@ -44,7 +46,10 @@ class VonMisesFisher:
     @property
     def mean(self) -> Tensor:
         """(B, D): E[z] = A(kappa) mu, inside the sphere."""
-        return mean_length(self.kappa, self.direction.shape[-1]).to(self.direction).unsqueeze(-1) * self.direction
+        return (
+            mean_length(self.kappa, self.direction.shape[-1]).to(self.direction).unsqueeze(-1)
+            * self.direction
+        )
 
     def log_prob(self, value: Tensor) -> Tensor:
         """(..., B), for values (..., B, D)."""
@@ -56,7 +61,8 @@ class VonMisesFisher:
     def rsample(self, samples: int) -> tuple[Tensor, Tensor]:
         """K draws (K, B, D), reparameterised in mu and kappa, and their log density (K, B), from the cosine itself."""
         mu = self.direction
-        # The noise of all comes before the rejections, whose number depends on the other sentences of the batch.
+        # The noise of all comes before the rejections, whose number depends on the other sentences
+        # of the batch.
         noise = torch.randn(samples, *mu.shape, device=mu.device, dtype=mu.dtype)
         aside = F.normalize(noise - (noise * mu).sum(-1, keepdim=True) * mu, dim=-1)
         cosine = draw_cosine(self.kappa, mu.shape[-1], samples)
@@ -82,11 +88,15 @@ def _draw(kappa: Tensor, dimensions: int, samples: int) -> Tensor:
     top = kappa * x + m * torch.log1p(-x.square())
     half = torch.tensor(m / 2, device=kappa.device, dtype=kappa.dtype)
     beta = Beta(half, half, validate_args=False)
-    found, missing = kappa.new_zeros(samples, len(kappa)), kappa.new_ones(samples, len(kappa)).bool()
+    found, missing = (
+        kappa.new_zeros(samples, len(kappa)),
+        kappa.new_ones(samples, len(kappa)).bool(),
+    )
     while bool(missing.any()):
         s = beta.sample((CANDIDATES, samples, len(kappa)))
         w = (1 - (1 + b) * s) / (1 - (1 - b) * s)
-        # Not "at least": what is not a number is accepted, so that the loop ends and the core can name it.
+        # Not "at least": what is not a number is accepted, so that the loop ends and the core can
+        # name it.
         accepted = ~(kappa * w + m * torch.log1p(-x * w) - top < torch.rand_like(w).log())
         first = w.gather(0, accepted.int().argmax(0, keepdim=True)).squeeze(0)
         found = torch.where(missing & accepted.any(0), first, found)
@@ -113,8 +123,9 @@ class _Implicit(Function):
 def cosine_slope(w: Tensor, kappa: Tensor, dimensions: int) -> Tensor:
     """dw/dkappa at a fixed quantile, for w (K, B) and kappa (B,).
 
-    With w = cos t and g(t) = exp(kappa cos t) sin^(D-2) t, it is sin t times the integral of (cos s - A) g(s) / g(t) ds from
-    0 to t, or minus that from t to pi: on the side where the first factor keeps its sign there is no cancellation.
+    With w = cos t and g(t) = exp(kappa cos t) sin^(D-2) t, it is sin t times the integral of (cos s
+    - A) g(s) / g(t) ds from 0 to t, or minus that from t to pi: on the side where the first factor
+    keeps its sign there is no cancellation.
     """
     angle = torch.acos(w)
     length = mean_length(kappa, dimensions)
