@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aecore.plugin import PluginConfig as PluginConfig
     from aecore.plugin import Role as Role
     from aecore.posterior import PosteriorSample as PosteriorSample
-    from aecore.runs.run import Run as Run
+    from aecore.run import Run as Run
     from aecore.secondorder import second_order as second_order
     from aecore.step import DetachedStep as DetachedStep
     from aecore.step import Step as Step
@@ -48,7 +48,7 @@ _HOME = {
     "PluginConfig": "plugin",
     "PosteriorSample": "posterior",
     "Role": "plugin",
-    "Run": "runs.run",
+    "Run": "run",
     "Session": "training.session",
     "Sizes": "autoencoder",
     "Stage": "training.stages",

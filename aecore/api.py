@@ -14,12 +14,12 @@ from aecore.assembly import Assembly, assemble, assemble_run, resolve_device, re
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
 from aecore.errors import AecoreError, ConfigError
-from aecore.evaluation.likelihood import Tick
+from aecore.evaluation.protocol import Tick
+from aecore.progress import Progress, Silent
+from aecore.run import Run, read_vocabulary
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
 from aecore.runs.folder import RunFolder
-from aecore.runs.run import Run, read_vocabulary
-from aecore.training.progress import Progress, Silent
 from aecore.training.trainer import Trainer
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -11,9 +12,9 @@ from torch import Tensor, nn
 from aecore.autoencoder import Decoder, Encoder, Sizes
 from aecore.batch import Batch
 from aecore.composition import Composition, reaches
-from aecore.dispatch import Call, Hooks
 from aecore.errors import CompositionError, PluginError
 from aecore.geometry import Euclidean, Space
+from aecore.hooks import Call, Hooks
 from aecore.initialisation import PUBLISHED, Initialisation, initialising
 from aecore.manifest import GIVEN_BY
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
@@ -246,6 +247,18 @@ class Model(nn.Module):
         return call.tensor(call(step=step), (len(step.batch),))
 
 
+@contextmanager
+def evaluating(model: Model) -> Iterator[None]:
+    """Dropout off and no gradients inside the block; the mode found is restored."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        model.train(training)
+
+
 @torch.no_grad()
 def _copy(fresh: Iterable[tuple[str, nn.Parameter]], into: nn.Module) -> None:
     """Overwrite the parameters of these names."""
@@ -328,4 +341,4 @@ def build_model(
     return Model(composition, plugins, sizes, streams, dropout, initialisation)
 
 
-__all__ = ["MAIN_ROLES", "Model", "build_model"]
+__all__ = ["MAIN_ROLES", "Model", "build_model", "evaluating"]

@@ -19,8 +19,7 @@ from aecore.batch import Batch
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.importance import Importance, importance
-from aecore.evaluation.likelihood import evaluating
-from aecore.model import Model
+from aecore.model import Model, evaluating
 from aecore.training.trainer import Trainer
 from bench.plain import PlainVae
 from bench.quality import pairs

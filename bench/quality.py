@@ -17,7 +17,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.model import Model
 from aecore.plugin import PluginConfig
 from aecore.streams import Streams

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aecore.training.progress import Silent
+from aecore.progress import Silent
 from aecore.training.trainer import Trainer
 from aecore.vae import Vae
 from bench.machine import matrix_rate, operations

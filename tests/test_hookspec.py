@@ -12,15 +12,15 @@ from torch.distributions import Independent, Normal
 from aecore.api import opened
 from aecore.catalogue import Catalogue
 from aecore.data.vocabulary import Vocabulary
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.generation.decode import decode
 from aecore.hookspec import HOOKS, hookimpl
 from aecore.manifest import Manifest
 from aecore.model import Model
 from aecore.plugin import CriticConfig, Plugin, check_class, implementations
 from aecore.posterior import PosteriorSample
+from aecore.run import Run
 from aecore.runs.config import build_config
-from aecore.runs.run import Run
 from aecore.step import Step
 from aecore.streams import Streams
 from aecore.training.session import Session

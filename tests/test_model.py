@@ -12,9 +12,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal, kl_dive
 from aecore.autoencoder import Decoder
 from aecore.batch import Batch
 from aecore.errors import CompositionError, PluginError
-from aecore.evaluation.likelihood import evaluating
 from aecore.geometry import Ball, Euclidean, WrappedNormal
 from aecore.hookspec import hookimpl
+from aecore.model import evaluating
 from aecore.plugin import MAIN_ROLES, ROLES, CriticConfig, Plugin, PluginConfig
 from aecore.posterior import PosteriorSample
 from aecore.step import Step

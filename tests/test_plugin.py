@@ -6,8 +6,8 @@ from support import Joint, build, make_corpus, some_batch, trainer_of
 from torch import nn
 from torch.distributions import Normal
 
-from aecore.evaluation.likelihood import evaluating
 from aecore.hookspec import hookimpl
+from aecore.model import evaluating
 from aecore.plugin import CriticConfig, Plugin
 from aecore.streams import stream
 

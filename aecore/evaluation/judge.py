@@ -10,8 +10,8 @@ from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.data.vocabulary import Vocabulary, words
 from aecore.errors import CompositionError
-from aecore.evaluation.likelihood import Tick, evaluating, perplexity
-from aecore.model import Model
+from aecore.evaluation.protocol import Tick, perplexity
+from aecore.model import Model, evaluating
 
 #: Sentences that are judged at most, the first of the split and as many samples.
 JUDGED = 1000

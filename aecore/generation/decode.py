@@ -9,11 +9,10 @@ from torch import Tensor
 
 from aecore.batch import END, START
 from aecore.data.vocabulary import Vocabulary
-from aecore.evaluation.likelihood import evaluating
 from aecore.generation import beam
 from aecore.generation.strategy import GREEDY, Strategy
 from aecore.generation.words import drawn, likeliest
-from aecore.model import Model
+from aecore.model import Model, evaluating
 
 #: Sentences, or hypotheses of a beam search, that are decoded at a time.
 ROWS = 256

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from aecore.progress import Progress
 from aecore.runs.config import RunConfig
 from aecore.runs.files import write_atomic
 from aecore.runs.folder import RunFolder
-from aecore.training.progress import Progress
 from aecore.training.stages import JOINT
 
 if TYPE_CHECKING:

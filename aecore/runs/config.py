@@ -11,10 +11,10 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from aecore.catalogue import normalise
 from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
 from aecore.errors import ConfigError, closest
 from aecore.manifest import validation_lines
+from aecore.names import normalise
 from aecore.runs.recipes import Recipe as TrainingRecipe
 from aecore.runs.recipes import model_defaults, train_defaults
 

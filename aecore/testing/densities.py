@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aecore.evaluation.likelihood import evaluating
 from aecore.geometry import Ball, Space, Sphere
+from aecore.model import evaluating
 from aecore.testing.curved import BallVolume, SphereArea
 from aecore.testing.lab import batch_of, build, step_on
 from aecore.testing.measures import Flat, Measure

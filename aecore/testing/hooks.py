@@ -237,7 +237,7 @@ def check_levels_are_true(case: Case) -> None:
         radius, off = z.norm(dim=-1), model.space.off(z)
         line = f"norms of z: {float(radius.min()):.4f} to {float(radius.max()):.4f}"
         case.require(
-            bool((off < 1e-3).all()), f"latent is '{stated['latent']}', but z lies outside", line
+            bool((off < 1e-3).all()), f"geometry is '{stated['geometry']}', but z lies outside", line
         )
     if stated.get("kl") == "dimension":
         came = f"came: {tuple(step.kl.shape)}, D = {model.sizes.latent}"

@@ -21,18 +21,17 @@ from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Corpus, Split
 from aecore.data.vocabulary import Vocabulary
-from aecore.dispatch import Call
-from aecore.evaluation.likelihood import evaluating
 from aecore.generation.decode import decode
 from aecore.generation.strategy import Strategy
-from aecore.model import Model
+from aecore.hooks import Call
+from aecore.model import Model, evaluating
 from aecore.plugin import ROLES
+from aecore.progress import Silent
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.step import Step
 from aecore.streams import stream
 from aecore.testing.subject import Subject
-from aecore.training.progress import Silent
 from aecore.training.stages import Stage
 from aecore.training.trainer import Trainer
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from aecore.composition import reaches
-from aecore.evaluation.likelihood import Figures, evaluate_split, evaluating
-from aecore.model import Model
+from aecore.evaluation.protocol import Figures, evaluate_split
+from aecore.model import Model, evaluating
 from aecore.plugin import Plugin
 from aecore.runs.checkpoint import load_tensors, save_tensors
 from aecore.streams import Streams, stream

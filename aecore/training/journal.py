@@ -9,9 +9,9 @@ from typing import Any
 
 from torch import Tensor
 
+from aecore.progress import Progress
 from aecore.runs.files import append, to_json, truncate, write_atomic
 from aecore.training.meter import Meter
-from aecore.training.progress import Progress
 
 
 class Journal:

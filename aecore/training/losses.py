@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from aecore.step import Step
-from aecore.training.guard import LossTerm, author
+from aecore.training.finite import LossTerm, author
 
 
 def losses_of(step: Step) -> list[LossTerm]:

@@ -12,7 +12,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 from aecore.model import Model
 from aecore.plugin import CriticConfig
 from aecore.runs.config import TrainConfig
-from aecore.training.guard import check_critic
+from aecore.training.finite import check_critic
 from aecore.training.muon import Muon
 
 Named = list[tuple[str, nn.Parameter]]

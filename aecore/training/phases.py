@@ -13,7 +13,7 @@ from aecore.model import Model
 from aecore.plugin import MAIN_ROLES, ROLES
 from aecore.runs.config import TrainConfig
 from aecore.step import Step
-from aecore.training.guard import check_step
+from aecore.training.finite import check_step
 from aecore.training.losses import losses_of, total_loss
 from aecore.training.optimisers import Critics, Updater
 from aecore.training.schedule import Schedule

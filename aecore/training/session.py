@@ -12,11 +12,11 @@ from aecore.batch import Batch
 from aecore.data.batching import some_sentences
 from aecore.data.corpus import Corpus
 from aecore.errors import ConfigError
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.model import Model
 from aecore.step import Step
 from aecore.streams import Streams
-from aecore.training.guard import check_norm
+from aecore.training.finite import check_norm
 from aecore.training.losses import losses_of, total_loss
 
 if TYPE_CHECKING:

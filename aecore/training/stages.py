@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from aecore.dispatch import Call
 from aecore.errors import ConfigError
+from aecore.hooks import Call
 from aecore.plugin import ROLES
 
 if TYPE_CHECKING:

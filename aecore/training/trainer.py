@@ -13,8 +13,9 @@ from aecore.batch import Batch
 from aecore.data.batching import Plan, epoch_plan
 from aecore.data.corpus import Corpus
 from aecore.errors import RunError, Stopped
-from aecore.evaluation.likelihood import Figures, evaluate_split
+from aecore.evaluation.protocol import Figures, evaluate_split
 from aecore.model import Model
+from aecore.progress import Progress, Silent
 from aecore.reports.curves import Curves
 from aecore.runs.checkpoint import load_tensors, save_tensors, select
 from aecore.runs.config import RunConfig
@@ -25,7 +26,6 @@ from aecore.training.averaging import Average
 from aecore.training.journal import Journal
 from aecore.training.phases import JointPhase, Phase, StagePhase
 from aecore.training.plateau import Plateau
-from aecore.training.progress import Progress, Silent
 from aecore.training.schedule import Schedule
 from aecore.training.selection import Candidate, Selection
 from aecore.training.session import Session

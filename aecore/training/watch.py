@@ -15,12 +15,11 @@ from aecore.composition import DEFAULTS, Composition, compose, reaches
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.errors import CompositionError
-from aecore.evaluation.latent import Drawn, gaussian_draws, mutual_information
-from aecore.evaluation.likelihood import evaluating
+from aecore.evaluation.information import Drawn, gaussian_draws, mutual_information
 from aecore.hookspec import HOOKS
-from aecore.model import Model
+from aecore.model import Model, evaluating
+from aecore.progress import Progress
 from aecore.streams import Streams
-from aecore.training.progress import Progress
 
 #: Validation sentences that the gap is measured on, the first ones.
 SENTENCES = 256

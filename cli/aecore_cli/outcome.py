@@ -10,7 +10,7 @@ from typing import Any
 from aecore.catalogue import Catalogue
 from aecore.composition import DEFAULTS
 from aecore.evaluation.text import grammar, reconstruction
-from aecore.runs.run import Run
+from aecore.run import Run
 from aecore.training.watch import described, signs_of
 from aecore_cli.progress import listening
 from aecore_cli.sentences import first_sentences

@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aecore.training.progress import Progress
+from aecore.progress import Progress
 from aecore.training.stages import JOINT
 from aecore_cli.pace import Pace, duration
 

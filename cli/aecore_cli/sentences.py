@@ -15,7 +15,7 @@ from aecore_cli.show import note, print_json, title
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from aecore.runs.run import Run
+    from aecore.run import Run
 
 Pairs = list[tuple[str, str]]
 STDIN = Path("-")

@@ -99,7 +99,7 @@ def test_debug_stands_anywhere(cli, words):
 
 
 def test_a_bug_is_called_one(cli, monkeypatch, run):
-    monkeypatch.setattr("aecore.runs.run.Run.sample", lambda *_, **__: {}["lost"])
+    monkeypatch.setattr("aecore.run.Run.sample", lambda *_, **__: {}["lost"])
     said = cli("sample", run)
     assert said.code == 1
     assert said.out == ""
@@ -114,7 +114,7 @@ def test_warnings_are_one_line(capsys):
 
 def test_what_plugins_print_stays_off_stdout(cli, monkeypatch, run):
     monkeypatch.setattr(
-        "aecore.runs.run.Run.sample", lambda *_, **__: print("chatter") or ["a sentence"]
+        "aecore.run.Run.sample", lambda *_, **__: print("chatter") or ["a sentence"]
     )
     said = cli("sample", run, "--json")
     assert said.out == '[\n  "a sentence"\n]\n'

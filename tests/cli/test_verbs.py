@@ -178,7 +178,7 @@ def test_reconstruct_reads_a_pipe(cli, run, tmp_path, monkeypatch, words):
 
 def test_figures_that_json_cannot_hold_are_null(cli, run, monkeypatch):
     monkeypatch.setattr(
-        "aecore.runs.run.Run.evaluate",
+        "aecore.run.Run.evaluate",
         lambda *_: {"ppl_elbo": float("inf"), "deep": [float("nan")]},
     )
     assert json.loads(cli("evaluate", run, "--json").out) == {"ppl_elbo": None, "deep": [None]}

@@ -8,7 +8,7 @@ from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 
 from aecore import Plugin, PosteriorSample, Sizes, hookimpl
-from aecore.evaluation.likelihood import evaluating
+from aecore.model import evaluating
 
 SIZES = Sizes(vocabulary=11, embedding=5, hidden=6, latent=2)
 PRICELESS = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}

@@ -20,8 +20,9 @@ from support import build, snapshot
 from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.evaluation import decoding, lowrank, proposal
 from aecore.evaluation.importance import importance, log_mean
-from aecore.evaluation.likelihood import evaluate_split, evaluating
+from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Ball
+from aecore.model import evaluating
 from aecore.streams import Streams
 
 FITTED = "a fitted diagonal Gaussian, a tenth of them of the prior"

@@ -12,7 +12,7 @@ from aecore.batch import END, START
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import CompositionError
 from aecore.evaluation.judge import judged
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.streams import Streams, stream
 
 TEXT = ["a b c", "", "g g a d e f b", "c x b y", "a"]

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 from support import build, trainer_of
 
+from aecore.progress import Silent
 from aecore.reports import curves
 from aecore.reports.curves import Curves, draw, set_points, title_of
 from aecore.runs.config import build_config
 from aecore.runs.folder import RunFolder
-from aecore.training.progress import Silent
 from aecore.training.trainer import Trainer
 
 SVG = "{http://www.w3.org/2000/svg}"

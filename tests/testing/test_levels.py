@@ -114,7 +114,7 @@ def test_latents_that_leave_the_space(fails):
     fails(
         kit.check_levels_are_true,
         Outside,
-        """latent is 'ball', but z lies outside
+        """geometry is 'ball', but z lies outside
   norms of z: <n> to <n>""",
         provides={"posterior": "density", "prior": "density", "geometry": "ball"},
     )

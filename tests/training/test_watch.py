@@ -11,8 +11,8 @@ from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.catalogue import Catalogue
 from aecore.composition import compose
 from aecore.data.splits import Split
+from aecore.progress import Silent
 from aecore.streams import Streams, stream
-from aecore.training.progress import Silent
 from aecore.training.trainer import Trainer
 from aecore.training.watch import (
     announce,

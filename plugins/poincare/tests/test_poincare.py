@@ -11,7 +11,7 @@ from aecore import Sizes
 from aecore.assembly import assemble
 from aecore.catalogue import Catalogue
 from aecore.errors import ConfigError
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Ball
 from aecore.streams import Streams
 from aecore.testing.lab import batch_of, build, corpus, step_on

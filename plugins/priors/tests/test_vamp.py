@@ -10,7 +10,7 @@ from torch.distributions import Normal
 
 from aecore import Plugin, PosteriorSample, Sizes, hookimpl
 from aecore.errors import PluginError
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.plugin import MAIN_ROLES
 from aecore.runs.config import TrainConfig
 from aecore.streams import Streams

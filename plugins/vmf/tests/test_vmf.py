@@ -10,7 +10,7 @@ from aecore_vmf.bessel import log_area
 from aecore.assembly import assemble
 from aecore.catalogue import Catalogue
 from aecore.errors import CompositionError, ConfigError
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Sphere
 from aecore.runs.config import RunConfig
 from aecore.streams import Streams

@@ -12,9 +12,9 @@ from torch import Tensor
 from aecore import Model
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import RunError
+from aecore.run import read_vocabulary
 from aecore.runs.checkpoint import load_tensors
 from aecore.runs.folder import RunFolder
-from aecore.runs.run import read_vocabulary
 
 
 def load_roles(path: Path, model: Model, vocabulary: Vocabulary, *roles: str) -> None:

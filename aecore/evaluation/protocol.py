@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -15,29 +14,17 @@ from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.figures import Figures
 from aecore.evaluation.importance import EXACT, Importance, importance
-from aecore.evaluation.latent import ACTIVE, MI_BATCH, Latents
-from aecore.model import Model
+from aecore.evaluation.information import ACTIVE, MI_BATCH, Latents
+from aecore.model import Model, evaluating
 from aecore.posterior import PosteriorSample
 from aecore.step import Step
 from aecore.streams import Streams
 
-__all__ = ["Figures", "Tick", "evaluate_split", "evaluating", "perplexity"]
+__all__ = ["Figures", "Tick", "evaluate_split", "perplexity"]
 
 #: Called with (sentences done, sentences in all) after each batch or sentence; may raise to abandon
 #: the evaluation.
 Tick = Callable[[int, int], None]
-
-
-@contextmanager
-def evaluating(model: Model) -> Iterator[None]:
-    """Dropout off and no gradients inside the block; the mode found is restored."""
-    training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        model.train(training)
 
 
 def evaluate_split(

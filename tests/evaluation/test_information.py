@@ -8,10 +8,11 @@ from quadrature import DensityAtDraws, FullCovariance, Implicit, Placed, Point, 
 from support import build
 
 from aecore import PosteriorSample, hookimpl
-from aecore.evaluation.likelihood import evaluate_split, evaluating
 from aecore.evaluation.mixture import fit_mixture
 from aecore.evaluation.moments import Moments
+from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Ball, Sphere
+from aecore.model import evaluating
 from aecore.streams import Streams
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from aecore.composition import DEFAULTS
-from aecore.dispatch import Call
 from aecore.errors import DivergedError
+from aecore.hooks import Call
 from aecore.model import Model
 from aecore.step import Step
 

@@ -8,7 +8,7 @@ from support import build
 
 from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.batch import Batch
-from aecore.evaluation.likelihood import evaluate_split
+from aecore.evaluation.protocol import evaluate_split
 from aecore.streams import Streams, stream
 
 

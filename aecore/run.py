@@ -19,12 +19,12 @@ from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import CompositionError, DataError, RunError
 from aecore.evaluation.judge import FIGURES, JUDGED, check_judge, judged
-from aecore.evaluation.likelihood import Tick, evaluate_split, evaluating
+from aecore.evaluation.protocol import Tick, evaluate_split
 from aecore.generation.codes import on_space
 from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
 from aecore.generation.strategy import Choice, Strategy
-from aecore.model import Model
+from aecore.model import Model, evaluating
 from aecore.runs.checkpoint import load_tensors
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
