@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from aecore.autoencoder import Sizes as Sizes
     from aecore.batch import Batch as Batch
     from aecore.errors import AecoreError as AecoreError
+    from aecore.errors import CompositionError as CompositionError
+    from aecore.errors import ConfigError as ConfigError
+    from aecore.errors import PluginError as PluginError
     from aecore.hookspec import hookimpl as hookimpl
     from aecore.initialisation import initialise as initialise
     from aecore.manifest import Manifest as Manifest
@@ -39,6 +42,9 @@ __version__ = "0.1.0"
 #: for torch.
 _HOME = {
     "AecoreError": "errors",
+    "CompositionError": "errors",
+    "ConfigError": "errors",
+    "PluginError": "errors",
     "Batch": "batch",
     "CriticConfig": "plugin",
     "DetachedStep": "step",

@@ -15,11 +15,13 @@ from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
 from aecore.errors import AecoreError, ConfigError
 from aecore.evaluation.protocol import Tick
-from aecore.progress import Progress, Silent
-from aecore.run import Run, read_vocabulary
+from aecore.progress import Listeners, Progress, Silent
+from aecore.reports.curves import Curves
+from aecore.run import Run
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
 from aecore.runs.folder import RunFolder
+from aecore.runs.weights import read_vocabulary
 from aecore.training.trainer import Trainer
 
 
@@ -102,7 +104,7 @@ def opened(
             folder.clear()
             folder.write_config(config)
             model = assembly.build(config, len(corpus.vocabulary), device)
-            trainer = Trainer(model, corpus, config, folder, listener)
+            trainer = Trainer(model, corpus, config, folder, _with_curves(listener, folder, config))
             _announce(trainer, assembly)
             try:
                 trainer.start()
@@ -159,7 +161,7 @@ def reopened(
         begun = folder.checkpoint.is_file()
         corpus = _load_corpus(config, listener, read_vocabulary(folder) if begun else None)
         model = assembly.build(config, len(corpus.vocabulary), where)
-        trainer = Trainer(model, corpus, config, folder, listener)
+        trainer = Trainer(model, corpus, config, folder, _with_curves(listener, folder, config))
         if begun:
             trainer.restore()
             _extend(trainer, old)
@@ -208,12 +210,12 @@ def _extend(trainer: Trainer, old: RunConfig) -> None:
         )
     if trainer.config != old:
         trainer.folder.write_config(trainer.config)
-    if state.joint and not state.ended and trainer.total_steps > state.step:
-        if state.finished and trainer.config.train.decays_to_zero:
-            # the schedule has ended: another one covers the steps that are added
-            state.began = state.step
-            trainer.restart_schedule()
-        state.finished = False
+    trainer.extend()
+
+
+def _with_curves(listener: Progress, folder: RunFolder, config: RunConfig) -> Progress:
+    """The listener, and behind it the drawing of the curves."""
+    return Listeners(listener, Curves(folder, config, listener.note))
 
 
 def _load_corpus(config: RunConfig, progress: Progress, vocabulary: Any = None) -> Corpus:

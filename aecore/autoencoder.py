@@ -89,19 +89,24 @@ class Decoder(nn.Module):
         self.dropout_out = dropout_out
         initialise(self)
 
-    def nll(self, batch: Batch, condition: Tensor) -> Tensor:
-        """(B, K): -log p(x | condition) in nats per sentence, for conditions (B, K, C)."""
+    def nll(self, batch: Batch, condition: Tensor, inputs: Tensor | None = None) -> Tensor:
+        """(B, K): -log p(x | condition) in nats per sentence, for conditions (B, K, C).
+
+        Args:
+            inputs: (B, T), the words that are read; those before each target unless given.
+        """
         sentences, samples, width = condition.shape
         rows = condition.reshape(sentences * samples, width)
-        embedded = self._repeat(self.embedding(batch.inputs), samples)  # (B*K, T, E)
+        read = batch.inputs if inputs is None else inputs
+        embedded = self._repeat(self.embedding(read), samples)  # (B*K, T, E)
         mask = self._repeat(batch.mask, samples)  # (B*K, T)
         operands = self.operands if self.training else torch.float32
         with reduced(embedded.device, operands):
             states, _ = self.lstm(self._inputs(embedded, rows), self.initial(rows))
         kept = mask.flatten().nonzero().squeeze(1)  # pads are dropped before the output layer
         targets = self._repeat(batch.targets, samples).flatten()[kept]
-        read = self._dropped(states.flatten(0, 1)[kept].to(embedded.dtype), self.dropout_out)
-        losses = token_nll(read, targets, self.output.weight, operands)
+        kept_states = self._dropped(states.flatten(0, 1)[kept].to(embedded.dtype), self.dropout_out)
+        losses = token_nll(kept_states, targets, self.output.weight, operands)
         energies = losses.new_zeros(mask.numel()).index_put((kept,), losses)
         return energies.view(mask.shape).sum(1).view(sentences, samples)
 

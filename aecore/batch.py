@@ -22,6 +22,8 @@ class Batch:
             corpus has none.
         target: what each sentence is to become, row by row, with a T of its own; None where the
             corpus is no pairs.
+        whole: the sentences of the global batch that these are a rank's part of; None where they are
+            all of it.
     """
 
     tokens: Tensor
@@ -29,9 +31,15 @@ class Batch:
     index: Tensor
     labels: Tensor | None = None
     target: Batch | None = None
+    whole: int | None = None
 
     def __len__(self) -> int:
         return int(self.tokens.shape[0])
+
+    @property
+    def global_size(self) -> int:
+        """The sentences that all ranks together have in this batch."""
+        return len(self) if self.whole is None else self.whole
 
     @property
     def inputs(self) -> Tensor:
@@ -69,4 +77,5 @@ class Batch:
             self.index.to(device),
             None if self.labels is None else self.labels.to(device),
             None if self.target is None else self.target.to(device),
+            self.whole,
         )

@@ -193,6 +193,8 @@ def _unmet(composition: Composition) -> tuple[str, ...] | None:
 def _requirements(part: Part) -> dict[str, Level]:
     """What a part needs of the others: what it states, and a posterior unless it brings one."""
     stated: dict[str, Level] = dict(part.manifest.requires.stated())
+    if "posterior_params" in part.manifest.hooks:
+        stated["posterior"] = "gaussian"
     if part.name != DEFAULTS and "posterior_sample" not in part.manifest.hooks:
         stated.setdefault("posterior", "point")
     return stated

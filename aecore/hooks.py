@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import pluggy
@@ -15,6 +16,9 @@ from aecore.errors import AecoreError, DivergedError, PluginError
 from aecore.hookspec import HOOKS, PROJECT, Hook
 from aecore.plugin import Implementation, Plugin
 
+#: Stands round every call: the call and what it is offered -> the value, most often ``call.answer(**offered)``.
+Observer = Callable[["Call", Mapping[str, Any]], Any]
+
 
 class Call:
     """One plugin's implementation of one hook, called with the arguments that it names."""
@@ -25,10 +29,15 @@ class Call:
         self.plugin = plugin
         self.source = source
         self.hook = hook
+        self.observer: Observer | None = None
         self._function = implementation.function
         self._arguments = implementation.argnames
 
     def __call__(self, **offered: Any) -> Any:
+        """The value that the plugin returned, or what an observer made of it; raises what `answer` does."""
+        return self.answer(**offered) if self.observer is None else self.observer(self, offered)
+
+    def answer(self, **offered: Any) -> Any:
         """The value that the plugin returned.
 
         Raises:
@@ -130,6 +139,19 @@ class Hooks:
     def owner(self, hook: str) -> Call:
         """The one implementation of an owner hook."""
         return self._owners[hook]
+
+    @contextmanager
+    def observed(self, observer: Observer) -> Iterator[None]:
+        """Let an observer stand round every call inside the block, in the place of one that did before."""
+        calls = [call for found in self._calls.values() for call in found]
+        before = [call.observer for call in calls]
+        for call in calls:
+            call.observer = observer
+        try:
+            yield
+        finally:
+            for call, old in zip(calls, before, strict=True):
+                call.observer = old
 
     def each(self, hook: str) -> Iterable[Call]:
         """The implementations of a chain or all hook, in the order of ``--plugin``."""

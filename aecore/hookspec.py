@@ -96,6 +96,25 @@ def posterior_sample(features: Tensor, n_samples: int, batch: Batch | None) -> P
     """
 
 
+@_declare("chain")
+def posterior_params(
+    mean: Tensor, log_variance: Tensor, batch: Batch | None
+) -> tuple[Tensor, Tensor]:
+    """Change the parameters of a Gaussian posterior, diag N(mean, exp(log_variance)), before anything is drawn from it.
+
+    When: wherever the posterior's owner has computed them, in training, evaluation and generation; only owners of a
+    ``gaussian`` posterior ask.
+
+    Args:
+        mean: (N, D), from the owner or from the plugin before.
+        log_variance: (N, D), likewise.
+        batch: the N sentences, or None where the features come from pseudo-inputs.
+
+    Returns:
+        The same two, (N, D) each, attached to the graph.
+    """
+
+
 @_declare("owner")
 def prior_logprob(z: Tensor) -> Tensor:
     """The log density of the prior, log p(z).
@@ -189,6 +208,22 @@ def corrupt_input(batch: Batch) -> Batch:
     """
 
 
+@_declare("chain")
+def decoder_input(tokens: Tensor, batch: Batch) -> Tensor:
+    """Change the words that the decoder reads; those that it predicts stay as they are.
+
+    When: once per batch in joint steps and in stages; never in evaluation or generation.
+
+    Args:
+        tokens: (B, T) int64, ``<s>`` and the words of each sentence, padded on the right; from the batch or from the plugin
+            before.
+        batch: the B sentences.
+
+    Returns:
+        (B, T) int64, another tensor: what is not a word, ``<s>`` and pads, as it was.
+    """
+
+
 @_declare("all")
 def critic_loss(step: DetachedStep) -> Tensor:
     """The loss of a plugin's own critic on one batch.
@@ -198,7 +233,7 @@ def critic_loss(step: DetachedStep) -> Tensor:
 
     Args:
         step: batch, features, z, code, fresh prior samples; asking it for rec, kl or beta is an
-            error.
+            error. The batch may be one process's share: ``step.mean`` and ``step.gather`` have all.
 
     Returns:
         A scalar, minimised over the plugin's parameters of role ``critic`` alone.

@@ -25,7 +25,7 @@ ObjectiveGradient = Literal["encoder", "decoder"]
 
 #: Capabilities with an order, lowest level first; ``requires`` names the least that will do.
 LEVELS: dict[str, tuple[str, ...]] = {
-    "posterior": ("none", "point", "sampled", "density", "gaussian"),
+    "posterior": ("none", "point", "sampled", "own_density", "density", "gaussian"),
     "prior": ("samples", "density", "standard"),
     "kl": ("penalty", "batch", "sentence", "dimension"),
 }
@@ -82,10 +82,12 @@ class Paper(_Data):
 class Capabilities(_Data):
     """Words of the composition; None where nothing is said."""
 
-    posterior: Literal["none", "point", "sampled", "density", "gaussian"] | None = None
+    posterior: Literal["none", "point", "sampled", "own_density", "density", "gaussian"] | None = (
+        None
+    )
     prior: Literal["samples", "density", "standard"] | None = None
     kl: Literal["penalty", "batch", "sentence", "dimension"] | None = None
-    kl_estimator: Literal["analytic", "monte-carlo", "dual", "constant"] | None = None
+    kl_estimator: Literal["analytic", "monte-carlo", "dual", "constant", "penalty"] | None = None
     kl_gradient: frozenset[KlGradient] | None = None
     objective_gradient: frozenset[ObjectiveGradient] | None = None
     geometry: Literal["euclidean", "sphere", "ball"] | None = None
@@ -114,6 +116,7 @@ class Manifest(_Data):
     provides: Capabilities = Field(default_factory=Capabilities)
     requires: Capabilities = Field(default_factory=Capabilities)
     batching: Batching = "bucketed"
+    couples: Literal["training"] | None = None
     select_on: Literal["objective", "rec", "nll_elbo"] = "objective"
     published: dict[str, Any] = Field(default_factory=dict)
     exceptions: dict[str, Sentence] = Field(default_factory=dict)
@@ -138,6 +141,11 @@ class Manifest(_Data):
                 )
             if owns and word not in stated and word != "geometry":
                 found.append(f"hooks names {hooks[0]}, so provides.{word} must say what it gives")
+        kinds = (self.provides.kl, self.provides.kl_estimator)
+        if None not in kinds and (kinds[0] == "penalty") != (kinds[1] == "penalty"):
+            found.append(
+                'provides.kl = "penalty" and provides.kl_estimator = "penalty" go together'
+            )
         for one, other in TOGETHER:
             if (one in self.hooks) != (other in self.hooks):
                 found.append(f"{one} and {other} are owned together")

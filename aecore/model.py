@@ -165,10 +165,25 @@ class Model(nn.Module):
             raise call.error(
                 "provides posterior = 'gaussian', but returned no distribution with mean and stddev"
             )
-        if log_prob is None and reaches("posterior", level, "density"):
+        if log_prob is None and reaches("posterior", level, "own_density"):
             raise call.error(
                 f"provides posterior = '{level}', but returned neither log_prob nor a distribution"
             )
+
+    def posterior_params(
+        self, mean: Tensor, log_variance: Tensor, batch: Batch | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(N, D) each: the parameters of a Gaussian posterior after every plugin's hook of the same name."""
+        for call in self.hooks.each("posterior_params"):
+            found = call(mean=mean, log_variance=log_variance, batch=batch)
+            if not isinstance(found, tuple) or len(found) != 2:
+                raise call.error("did not return (mean, log_variance) from posterior_params")
+            due = tuple(mean.shape)
+            mean, log_variance = (
+                call.tensor(value, due, part)
+                for value, part in zip(found, ("a mean", "a log_variance"), strict=True)
+            )
+        return mean, log_variance
 
     def prior_logprob(self, z: Tensor) -> Tensor:
         """(...): log p(z) in nats, for z of shape (..., D)."""
@@ -240,6 +255,19 @@ class Model(nn.Module):
                 )
             batch = corrupted
         return batch
+
+    def decoder_input(self, batch: Batch) -> Tensor:
+        """(B, T): the words that the decoder reads in training."""
+        tokens = batch.inputs
+        for call in self.hooks.each("decoder_input"):
+            found = call(tokens=tokens, batch=batch)
+            if not isinstance(found, Tensor) or found.shape != tokens.shape:
+                due = tuple(tokens.shape)
+                raise call.error(f"did not return tokens {due} from decoder_input")
+            if found.dtype != tokens.dtype:
+                raise call.error(f"returned {found.dtype} from decoder_input; int64 was due")
+            tokens = found
+        return tokens
 
     def objective(self, step: Step) -> Tensor:
         """(B,): what is minimised, nats per sentence."""

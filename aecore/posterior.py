@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import Protocol
 
 from torch import Tensor
+
+from aecore.lazy import lazy
 
 
 class Distribution(Protocol):
@@ -46,7 +47,7 @@ class PosteriorSample:
         self.centre = centre
         self.given_log_prob = log_prob
 
-    @cached_property
+    @lazy
     def log_prob(self) -> Tensor | None:
         """(B, K): log q(z | x) in nats, or None where the posterior has no density."""
         if self.given_log_prob is not None or self.distribution is None:

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from aecore.assembly import Assembly, assemble_run, resolve_device
+from aecore.assembly import assemble_run, resolve_device
 from aecore.batch import UNKNOWN
 from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import CompositionError, DataError, RunError
-from aecore.evaluation.judge import FIGURES, JUDGED, check_judge, judged
+from aecore.evaluation import judge as judging
 from aecore.evaluation.protocol import Tick, evaluate_split
 from aecore.generation.codes import on_space
 from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
 from aecore.generation.strategy import Choice, Strategy
 from aecore.model import Model, evaluating
-from aecore.runs.checkpoint import load_tensors
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
+from aecore.runs.weights import load_weights, read_vocabulary
 from aecore.streams import Streams
 
 
@@ -66,7 +65,7 @@ class Run:
             )
         vocabulary = read_vocabulary(folder)
         model = assembly.build(config, len(vocabulary), resolve_device(device))
-        load_weights(model, folder, assembly)
+        load_weights(model, folder)
         return cls(folder, config, vocabulary, model)
 
     @property
@@ -209,27 +208,9 @@ class Run:
         return load_corpus(data.spec, data.max_length, self.vocabulary).split(name)
 
     def texts(self, split: str = "test", limit: int | None = None) -> dict[str, list[str]]:
-        """What a judge of fluency reads of this run, by the names of `aecore.evaluation.judge.TEXTS`: N sentences each.
-
-        N is the number of sentences of the split, or of its first ``limit``, at most `JUDGED`.
-        Samples are draws of the model: latents from the prior, and words at temperature 1.
-        Reconstructions are the likeliest words, and none where the run has no codes.
-        """
-        original = self.split(split).head(min(limit or JUDGED, JUDGED))
-        longest = self.config.data.max_length
-        sentences = [
-            self.vocabulary.decode(original.flat[a:b])
-            for a, b in pairwise(original.offsets.tolist())
-        ]
-        found = {
-            "samples": self.sample(len(sentences), 1.0, self.config.train.seed, max_length=longest),
-            "sentences": sentences,
-        }
-        return found | (
-            {"reconstructions": self.reconstruct(sentences, max_length=longest)}
-            if self.has_codes
-            else {}
-        )
+        """What a judge of fluency reads of this run; see `aecore.evaluation.judge.texts`."""
+        data, seed = self.config.data, self.config.train.seed
+        return judging.texts(self, self.split(split), limit, data.max_length, seed)
 
     def judge(
         self, judge: Run, split: str = "test", limit: int | None = None, tick: Tick | None = None
@@ -239,19 +220,9 @@ class Run:
         Raises:
             CompositionError: when the likelihood of the judge is not exact.
         """
-        check_judge(judge.model, str(judge.path))
-        size, texts = judge.config.evaluate.batch_size, self.texts(split, limit)
-        rows: dict[str, Any] = dict.fromkeys(FIGURES)
-        for text, sentences in texts.items():
-            rows |= judged(judge.model, judge.vocabulary, sentences, size, tick).row(text)
-        label = (
-            f"exact, by the language model '{judge.path}'; {len(texts['sentences']):,} sentences"
-        )
-        estimated = [name for name in rows if not name.startswith("judge_unknown")]
-        return {
-            **rows,
-            "estimators": {name: None if rows[name] is None else label for name in estimated},
-        }
+        name, size = str(judge.path), judge.config.evaluate.batch_size
+        by = judging.Judge(judge.model, judge.vocabulary, name, size)
+        return by.verdicts(self.texts(split, limit), tick)
 
     def evaluate(
         self,
@@ -280,25 +251,3 @@ class Run:
             iw_samples=samples,
         )
         return found.report()
-
-
-def read_vocabulary(folder: RunFolder) -> Vocabulary:
-    """tokenizer.json of a run."""
-    try:
-        return Vocabulary.from_json(folder.tokenizer.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise RunError(f"'{folder.tokenizer}' cannot be read", f"reason: {error}") from error
-
-
-def load_weights(model: Model, folder: RunFolder, assembly: Assembly) -> None:
-    """Load model.safetensors, which must hold exactly the tensors of the composition."""
-    tensors, _ = load_tensors(folder.weights)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise RunError(
-            f"the weights in '{folder.weights}' do not fit its config.toml",
-            f"composition: {assembly.composition.label}",
-            *str(error).split("\n\t")[1:4],
-            "likely: config.toml was edited, or a plugin's version has changed",
-        ) from error

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TYPE_CHECKING, NoReturn
 
 import torch
 from torch import Tensor
 
+from aecore import ranks
 from aecore.batch import Batch
 from aecore.errors import AecoreError
+from aecore.lazy import lazy
 from aecore.posterior import PosteriorSample
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ class Step:
         batch: B sentences.
         index: the number of the step in its phase.
         samples: K, the posterior draws per sentence.
-        training: whether ``corrupt_input`` and ``kl_penalty`` apply, as in joint steps and stages.
+        training: whether ``corrupt_input``, ``decoder_input`` and ``kl_penalty`` apply, as in joint steps and stages.
         schedule: gives beta from this step's divergence; without one, beta is 1.
-        features, sample, kl: values that are known already, where the evaluator drew them sentence
+        features, sample, kl, rec: values that are known already, where the evaluator drew them sentence
             by sentence.
     """
 
@@ -46,6 +47,7 @@ class Step:
         features: Tensor | None = None,
         sample: PosteriorSample | None = None,
         kl: Tensor | None = None,
+        rec: Tensor | None = None,
     ) -> None:
         self.model = model
         self.batch = batch
@@ -53,61 +55,70 @@ class Step:
         self.samples = samples
         self.training = training
         self._schedule = schedule
-        known = {"features": features, "sample": sample, "kl": kl}
+        known = {"features": features, "sample": sample, "kl": kl, "rec": rec}
         self.__dict__.update({name: value for name, value in known.items() if value is not None})
 
-    @cached_property
+    @lazy
     def features(self) -> Tensor:
         """(B, H): the encoder's features, of the corrupted sentences in training."""
         return self.model.features(
             self.model.corrupt_input(self.batch) if self.training else self.batch
         )
 
-    @cached_property
+    @lazy
     def sample(self) -> PosteriorSample:
         """K draws of z per sentence."""
         return self.model.posterior_sample(self.features, self.samples, self.batch)
 
-    @cached_property
+    @lazy
     def code(self) -> Tensor:
         """(B, D): the centre of each sentence's posterior."""
         return self.sample.mean
 
-    @cached_property
+    @lazy
     def condition(self) -> Tensor:
         """(B, K, C): what the decoder reads."""
         return self.model.condition(self.sample.z)
 
-    @cached_property
+    @lazy
     def rec(self) -> Tensor:
         """(B, K): -log p(x | z), nats per sentence."""
-        return self.model.decoder.nll(self.batch, self.condition)
+        inputs = self.model.decoder_input(self.batch) if self.training else None
+        return self.model.decoder.nll(self.batch, self.condition, inputs)
 
-    @cached_property
+    @lazy
     def log_prior(self) -> Tensor:
         """(B, K): log p(z), nats."""
         return self.model.prior_logprob(self.sample.z)
 
-    @cached_property
+    @lazy
     def kl(self) -> Tensor:
         """(B, G): the raw divergence, nats per sentence."""
         return self.model.kl_term(self)
 
-    @cached_property
+    @lazy
     def kl_loss(self) -> Tensor:
         """(B, G'): what the objective charges: the raw divergence after ``kl_penalty`` in training."""
         return self.model.kl_penalty(self.kl, self) if self.training else self.kl
 
-    @cached_property
+    @lazy
     def beta(self) -> Tensor:
         """0-d: the weight of the charged divergence; asking for it is what calls ``beta_schedule``."""
         if self._schedule is None:
             return self.kl.new_ones(())
-        return self._schedule(self.kl.detach().sum(1).mean())
+        return self._schedule(self.mean(self.kl.detach().sum(1)))
 
     def computed(self, name: str) -> bool:
         """Whether the quantity has been asked for."""
         return name in self.__dict__
+
+    def mean(self, values: Tensor) -> Tensor:
+        """(B, ...) -> (...): the mean over the sentences of the batch, those of all processes that share it."""
+        return ranks.mean(values, self.batch.global_size)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """(B, ...) -> (sentences of the batch in all processes, ...), with an exact gradient."""
+        return ranks.gather(values)
 
     def prior_sample(self, n: int | None = None) -> Tensor:
         """(n, D): fresh draws from the prior, B of them unless told otherwise."""
@@ -115,8 +126,8 @@ class Step:
 
     def charged(self, beta: Tensor) -> Step:
         """The same values as training would charge them: ``kl_penalty`` applied, at this weight of the divergence."""
-        known = {name: getattr(self, name) for name in ("features", "sample", "kl")}
-        step = Step(
+        known = {name: getattr(self, name) for name in ("features", "sample", "kl", "rec")}
+        return Step(
             self.model,
             self.batch,
             index=self.index,
@@ -125,9 +136,6 @@ class Step:
             schedule=lambda _: beta.clone(),
             **known,
         )
-        if self.computed("rec"):
-            step.__dict__["rec"] = self.rec
-        return step
 
     def detached(self) -> DetachedStep:
         """The view that critics get: cut from the graph, without what they must not ask for."""
@@ -135,7 +143,7 @@ class Step:
 
 
 class DetachedStep:
-    """What a critic sees of a step, cut from the graph: batch, features (B, H), z (B, K, D), code (B, D), prior samples."""
+    """What a critic sees of a step, cut from the graph: batch, features, z, code, prior samples, mean, gather."""
 
     def __init__(self, step: Step) -> None:
         self.batch = step.batch
@@ -143,6 +151,7 @@ class DetachedStep:
         self.features = step.features.detach()
         self.z = step.sample.z.detach()
         self.code = step.code.detach()
+        self.mean, self.gather = step.mean, step.gather
         self._step = step
 
     def prior_sample(self, n: int | None = None) -> Tensor:
@@ -154,6 +163,6 @@ class DetachedStep:
         if name in {"rec", "kl", "kl_loss", "beta", "log_prior", "sample", "condition"}:
             raise AecoreError(
                 f"critic_loss asked for step.{name}, which a critic does not see",
-                "offered: batch, index, features, z, code, prior_sample(n)",
+                "offered: batch, index, features, z, code, prior_sample(n), mean, gather",
             )
         raise AttributeError(name)

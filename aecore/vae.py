@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 
 from aecore.autoencoder import Sizes
+from aecore.batch import Batch
 from aecore.hookspec import HOOKS, hookimpl
 from aecore.initialisation import initialise
 from aecore.plugin import Plugin, PluginConfig, Role
@@ -40,9 +41,12 @@ class Vae(Plugin):
             initialise(self)
 
     @hookimpl
-    def posterior_sample(self, features: Tensor, n_samples: int) -> PosteriorSample:
-        """z = mu + sigma eps, with (mu, log sigma^2) = W features, (B, D) each."""
+    def posterior_sample(
+        self, features: Tensor, n_samples: int, batch: Batch | None
+    ) -> PosteriorSample:
+        """z = mu + sigma eps, with (mu, log sigma^2) = W features, (B, D) each, after ``posterior_params``."""
         mean, log_variance = self.head(features).chunk(2, -1)
+        mean, log_variance = self.model.posterior_params(mean, log_variance, batch)
         normal = Independent(
             Normal(mean, (0.5 * log_variance).exp(), validate_args=False), 1, validate_args=False
         )

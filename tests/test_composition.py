@@ -31,7 +31,7 @@ def adversarial(name, kl_gradient=BOTH):
         name,
         ["kl_term", "critic_loss"],
         kl="penalty",
-        kl_estimator="constant",
+        kl_estimator="penalty",
         kl_gradient=kl_gradient,
     )
 
@@ -102,7 +102,7 @@ PARTS = {
             ["kl_term"],
             {"geometry": "euclidean", "objective_gradient": ["encoder"]},
             kl="penalty",
-            kl_estimator="constant",
+            kl_estimator="penalty",
             kl_gradient=BOTH,
             batching="mixed",
         ),
@@ -111,7 +111,7 @@ PARTS = {
             ["kl_term"],
             {"posterior": "gaussian"},
             kl="penalty",
-            kl_estimator="constant",
+            kl_estimator="penalty",
             kl_gradient=BOTH,
         ),
         made(
@@ -119,13 +119,13 @@ PARTS = {
             [*POSTERIOR, "kl_term"],
             posterior="point",
             kl="penalty",
-            kl_estimator="constant",
+            kl_estimator="penalty",
             kl_gradient=["encoder"],
             batching="mixed",
         ),
         adversarial("wgan"),
         adversarial("wae_gan", ["encoder"]),
-        made("ae", ["kl_term"], kl="penalty", kl_estimator="constant", kl_gradient=[]),
+        made("ae", ["kl_term"], kl="penalty", kl_estimator="penalty", kl_gradient=[]),
         made(
             "lstm_lm",
             [*POSTERIOR, "kl_term", "decoder_condition"],
@@ -410,7 +410,8 @@ def test_the_defaults_cannot_price_an_implicit_posterior():
     with pytest.raises(CompositionError) as caught:
         compose([implicit], DEFAULTS)
     assert str(caught.value) == (
-        "'vae' does not compose with 'implicit'\n  vae needs: the posterior to be density or better\n  implicit gives: sampled"
+        "'vae' does not compose with 'implicit'\n"
+        "  vae needs: the posterior to be own_density or better\n  implicit gives: sampled"
     )
 
 
@@ -473,18 +474,19 @@ def test_labels():
 def test_levels_are_ordered(word):
     """A requirement is met by its own level and by every higher one, and by no lower one."""
     hooks = {"posterior": POSTERIOR, "prior": PRIOR, "kl": ["kl_term"]}[word]
-    said = {"kl_estimator": "dual", "kl_gradient": BOTH} if word == "kl" else {}
     # somebody else prices the divergence, so that the defaults ask nothing of posterior and prior
     price = made(
         "price",
         ["kl_term"],
         {"posterior": "none"},
         kl="penalty",
-        kl_estimator="constant",
+        kl_estimator="penalty",
         kl_gradient=[],
     )
     for least, level in itertools.product(LEVELS[word], repeat=2):
         asks = made("asks", ["extra_loss"], {"posterior": "none", word: least})
+        estimator = "penalty" if level == "penalty" else "dual"
+        said = {"kl_estimator": estimator, "kl_gradient": BOTH} if word == "kl" else {}
         gives = made("gives", hooks, {"posterior": "none"}, **{word: level}, **said)
         wanted = [asks, gives] if word == "kl" else [asks, gives, price]
         try:

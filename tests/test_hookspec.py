@@ -54,7 +54,7 @@ def examples():
 PROVIDES = {
     "posterior_sample": {"posterior": "density", "geometry": "euclidean"},
     "prior_logprob": {"prior": "density", "geometry": "euclidean"},
-    "kl_term": {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]},
+    "kl_term": {"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": ["encoder"]},
     "objective": {"objective_gradient": ["encoder", "decoder"]},
 }
 
@@ -142,7 +142,7 @@ class Everything(Plugin):
 
     declares = {
         "provides": {
-            "posterior": "density",
+            "posterior": "gaussian",
             "prior": "density",
             "kl": "sentence",
             "kl_estimator": "monte-carlo",
@@ -163,8 +163,15 @@ class Everything(Plugin):
     @hookimpl
     def posterior_sample(self, features, n_samples, batch):
         called("posterior_sample", features=features, n_samples=n_samples, batch=batch)
-        normal = Independent(Normal(self.head(features), 1.0), 1)
+        mean = self.head(features)
+        mean, log_variance = self.model.posterior_params(mean, torch.zeros_like(mean), batch)
+        normal = Independent(Normal(mean, (0.5 * log_variance).exp()), 1)
         return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
+
+    @hookimpl
+    def posterior_params(self, mean, log_variance, batch):
+        called("posterior_params", mean=mean, log_variance=log_variance, batch=batch)
+        return mean, log_variance
 
     @hookimpl
     def prior_logprob(self, z):
@@ -195,6 +202,11 @@ class Everything(Plugin):
     def corrupt_input(self, batch):
         called("corrupt_input", batch=batch)
         return batch
+
+    @hookimpl
+    def decoder_input(self, tokens, batch):
+        called("decoder_input", tokens=tokens, batch=batch)
+        return tokens
 
     @hookimpl
     def critic_loss(self, step):
@@ -274,14 +286,22 @@ def test_how_often_each_hook_is_called_and_where(calls):
     }
     assert counts["composition"] == {"decoder_condition": 1}
     assert counts["start"] == {"pre_train_init": 1}
-    assert counts["stage"] == {"posterior_sample": 2, "decoder_condition": 2, "corrupt_input": 2}
+    assert counts["stage"] == {
+        "posterior_sample": 2,
+        "posterior_params": 2,
+        "decoder_condition": 2,
+        "corrupt_input": 2,
+        "decoder_input": 2,
+    }
     assert counts["joint"] == {
         "posterior_sample": 3,
+        "posterior_params": 3,
         "prior_logprob": 3,
         "prior_sample": 9,
         "decoder_condition": 3,
         "before_step": 3,
         "corrupt_input": 3,
+        "decoder_input": 3,
         "critic_loss": 9,
         "kl_term": 3,
         "kl_penalty": 3,
@@ -291,7 +311,8 @@ def test_how_often_each_hook_is_called_and_where(calls):
     }
     batches = 3  # 10 sentences, 4 at a time
     assert counts["evaluation"] == {
-        "posterior_sample": 10,
+        "posterior_sample": batches,
+        "posterior_params": batches,
         "prior_logprob": 10,
         "kl_term": 10,
         "kl_penalty": batches,

@@ -13,7 +13,7 @@ from aecore.manifest import (
 )
 
 PLAIN = {"summary": "s", "api": ">=1,<2", "hooks": ["beta_schedule"]}
-KL = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": []}
+KL = {"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": []}
 
 
 def problems(table):

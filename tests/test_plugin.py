@@ -108,7 +108,7 @@ def test_best_weights_that_are_reloaded_are_a_new_version(tmp_path, model):
     trainer = trainer_of(
         model, make_corpus(tmp_path / "data"), tmp_path / "run", schedule="plateau"
     )
-    trainer.best = {name: tensor + 1 for name, tensor in model.state_dict().items()}
+    trainer.selection.weights = {name: tensor + 1 for name, tensor in model.state_dict().items()}
     with evaluating(model):
         before = model.prior_logprob(torch.zeros(3))
         trainer._decay()

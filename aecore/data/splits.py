@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
 from typing import NamedTuple
@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from aecore import ranks
 from aecore.batch import END, PAD, START, Batch
 from aecore.data.readers import SPLITS, Report
 from aecore.data.rows import Kind
@@ -96,6 +97,11 @@ class Split:
     def tokens(self) -> int:
         """The target tokens of the split: what a perplexity divides by."""
         return int(self.offsets[-1] - self.offsets[0]) + len(self)
+
+    def share(self, indices: Tensor) -> Batch:
+        """This rank's part of the global batch of the sentences ``indices``; all of it in one process."""
+        part = self.batch(indices[ranks.rows(len(indices))])
+        return part if len(part) == len(indices) else replace(part, whole=len(indices))
 
     def batch(self, indices: Tensor) -> Batch:
         """The sentences ``indices`` (B,), in that order, as one padded batch."""

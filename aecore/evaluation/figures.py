@@ -6,9 +6,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 #: What one pass with one draw a sentence gives.
-CHEAP = ("sentences", "tokens", "nll_elbo", "ppl_elbo", "rec", "kl", "au", "kl_per_dimension")
+CHEAP = (
+    "sentences",
+    "tokens",
+    "nll_elbo",
+    "ppl_elbo",
+    "rec",
+    "kl",
+    "penalty",
+    "au",
+    "kl_per_dimension",
+)
 #: All that is told of a split, in this order.
-REPORTED = (*CHEAP[:4], "nll_iw", "ppl_iw", "rec", "kl", "mi", "mi_batch", "au", "kl_per_dimension")
+REPORTED = (*CHEAP[:4], "nll_iw", "ppl_iw", *CHEAP[4:7], "mi", "mi_batch", "au", "kl_per_dimension")
 
 
 @dataclass(frozen=True)
@@ -17,9 +27,12 @@ class Figures:
 
     Attributes:
         sentences, tokens: N, and words + ``</s>`` over all of them.
-        objective: the mean of the objective at beta 1 without ``kl_penalty``, nats per sentence.
-        rec, kl: mean reconstruction term and raw divergence, nats per sentence.
-        kl_estimator: analytic, monte-carlo, dual or constant.
+        objective: the mean of the method's own objective, at the beta of the last step and with
+            ``kl_penalty``, nats per sentence.
+        rec, kl: mean reconstruction term and raw divergence, nats per sentence; kl is None where
+            there is a penalty in its place.
+        penalty: the mean of what kl_term gives where it is no divergence; it may be negative.
+        kl_estimator: analytic, monte-carlo, dual, constant or penalty.
         nll_elbo: rec + kl, an upper bound on -log p(x) in expectation; None where the divergence is
             a penalty or a dual.
         nll_iw: the importance-weighted bound; None where it was not asked for or cannot be had.
@@ -36,8 +49,9 @@ class Figures:
     tokens: int
     objective: float
     rec: float
-    kl: float
+    kl: float | None
     kl_estimator: str
+    penalty: float | None = None
     nll_elbo: float | None = None
     ppl_elbo: float | None = None
     nll_iw: float | None = None

@@ -121,7 +121,7 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
 
 def _has_own_proposal(model: Model) -> bool:
     """Whether the posterior has a density, and training charged for leaving the prior; else it may lie far from it."""
-    return reaches("posterior", model.level["posterior"], "density") and reaches(
+    return reaches("posterior", model.level["posterior"], "own_density") and reaches(
         "kl", model.level["kl"], "batch"
     )
 

@@ -133,11 +133,11 @@ class Latents:
         return whole, self.batches / self.means.count
 
 
-def gaussian_draws(sample: PosteriorSample) -> Iterator[Drawn]:
-    """The first draw of each sentence with a Gaussian of its own, of those of a batch."""
+def gaussian_draws(sample: PosteriorSample, rows: slice = slice(None)) -> Iterator[Drawn]:
+    """The first draw of some sentences, all unless told otherwise, each with a Gaussian of its own."""
     normal = sample.distribution
     assert normal is not None
-    for row in range(len(sample.z)):
+    for row in range(len(sample.z))[rows]:
         here = slice(row, row + 1)
         one = Normal(normal.mean[here], normal.stddev[here], validate_args=False)  # type: ignore[attr-defined]
         alone = PosteriorSample(sample.z[here, :1], Independent(one, 1, validate_args=False))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,7 +15,7 @@ from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.figures import Figures
 from aecore.evaluation.importance import EXACT, Importance, importance
-from aecore.evaluation.information import ACTIVE, MI_BATCH, Latents
+from aecore.evaluation.information import ACTIVE, MI_BATCH, Latents, gaussian_draws
 from aecore.model import Model, evaluating
 from aecore.posterior import PosteriorSample
 from aecore.step import Step
@@ -99,36 +100,31 @@ class _Survey:
         """The step of a batch, every sentence's latent drawn in a stream of its own."""
         model, features = self.model, self.model.features(batch)
         alone = reaches("kl", model.level["kl"], "sentence")
-        if (
-            model.level["posterior"] == "gaussian"
-            and model.composition.owners["kl_term"] == DEFAULTS
-        ):
-            step = Step(model, batch, features=features, sample=self._gaussians(batch, features))
-            self.latents.add_gaussians(step)
-            return step
-        ones = [self._one(batch, features, row, alone) for row in range(len(batch))]
-        samples = [one.sample for one in ones]
+        known: dict[str, Any] = {"features": features}
+        if model.level["posterior"] == "gaussian":
+            known["sample"] = self._gaussians(batch, features)
+            self.latents.add_gaussians(Step(model, batch, **known))
+            if model.composition.owners["kl_term"] == DEFAULTS:  # it draws nothing
+                return Step(model, batch, **known)
+        ones = [self._one(batch, known, row, alone) for row in range(len(batch))]
+        known.setdefault("sample", _merge([one.sample for one in ones], not alone))
         if alone:
-            return Step(
-                model,
-                batch,
-                features=features,
-                sample=_merge(samples),
-                kl=torch.cat([one.kl for one in ones]),
-            )
-        step = Step(model, batch, features=features, sample=_merge(samples, with_density=True))
+            return Step(model, batch, **known, kl=torch.cat([one.kl for one in ones]))
+        step = Step(model, batch, **known)
         with self.streams("evaluate", self.split.name, "batch", int(batch.index[0])):
             _ = step.kl  # it couples the sentences of a batch, so it has no value for one of them
         return step
 
-    def _one(self, batch: Batch, features: Tensor, row: int, alone: bool) -> Step:
-        """The step of a single sentence, its latent drawn and, where that has a value of its own, its divergence computed."""
-        here = slice(row, row + 1)
-        one = Step(self.model, batch.rows(here), features=features[here])
+    def _one(self, batch: Batch, known: Mapping[str, Any], row: int, alone: bool) -> Step:
+        """The step of a single sentence: its latent, unless it is known, and its divergence where it has one of its own."""
+        here, features = slice(row, row + 1), known["features"]
+        sample = _row(known["sample"], row) if "sample" in known else None
+        one = Step(self.model, batch.rows(here), features=features[here], sample=sample)
         with self.streams("evaluate", self.split.name, int(batch.index[row])):
             _ = one.sample
             _ = one.kl if alone else None
-        self.latents.add(one)
+        if sample is None:
+            self.latents.add(one)
         return one
 
     def _gaussians(self, batch: Batch, features: Tensor) -> PosteriorSample:
@@ -155,7 +151,9 @@ class _Survey:
         return Figures(
             sentences=sentences,
             tokens=tokens,
-            **{name: self.sums[name] / sentences for name in ("objective", "rec", "kl")},
+            **{name: self.sums[name] / sentences for name in ("objective", "rec")},
+            kl=None if estimator == "penalty" else self.sums["kl"] / sentences,
+            penalty=self.sums["kl"] / sentences if estimator == "penalty" else None,
             kl_estimator=estimator,
             nll_elbo=None if elbo is None else elbo / sentences,
             ppl_elbo=None if elbo is None else perplexity(elbo / tokens),
@@ -177,12 +175,19 @@ class _Survey:
             "nll_iw": "" if self.weights is None else self.weights.label,
             "rec": EXACT if exact else "one posterior sample",
             "kl": kl,
+            "penalty": "what kl_term gives; no divergence",
             "mi": "aggregate posterior of the whole split, one sample a sentence",
             "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, one sample a sentence",
             "au": f"variance of {self.model.space.centres} >= {ACTIVE}"
             + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,
         }
+
+
+def _row(sample: PosteriorSample, row: int) -> PosteriorSample:
+    """The draw of one sentence, of those of a batch of Gaussians."""
+    (drawn,) = gaussian_draws(sample, slice(row, row + 1))
+    return PosteriorSample(drawn.z.unsqueeze(1), drawn.distribution)
 
 
 def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:

@@ -10,11 +10,11 @@ import io
 import json
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from aecore.progress import Progress
+from aecore.progress import Silent
 from aecore.runs.config import RunConfig
 from aecore.runs.files import write_atomic
 from aecore.runs.folder import RunFolder
@@ -58,27 +58,29 @@ SHARE = 0.01
 FIRST = 60.0
 
 
-class Curves:
-    """Keeps ``curves.svg`` up to date while a run goes on; a run without matplotlib is told so once.
+class Curves(Silent):
+    """A listener that keeps ``curves.svg`` up to date while a run goes on; without matplotlib it says so once.
 
     Args:
         folder: where metrics.jsonl is, and where the drawing goes.
         config: gives the title and the set point.
+        note: told what stands in the way of a drawing.
     """
 
-    def __init__(self, folder: RunFolder, config: RunConfig, progress: Progress) -> None:
-        self.folder, self.config, self.progress = folder, config, progress
+    def __init__(self, folder: RunFolder, config: RunConfig, note: Callable[[str], None]) -> None:
+        self.folder, self.config, self._note = folder, config, note
         self._drawn_at, self._wait = time.monotonic(), FIRST
 
-    def refresh(self) -> None:
-        """Draw where that is cheap against the training since the last drawing."""
-        if time.monotonic() - self._drawn_at >= self._wait and find_spec("matplotlib") is not None:
+    def row(self, row: Row) -> None:
+        """Draw after a validation, where that is cheap against the training since the last drawing."""
+        due = row.get("split") == "valid" and time.monotonic() - self._drawn_at >= self._wait
+        if due and find_spec("matplotlib") is not None:
             self._draw()
 
-    def finish(self) -> None:
-        """Draw, or say what that needs."""
+    def finish(self, summary: Row) -> None:
+        """Draw the whole run, or say what that needs."""
         if find_spec("matplotlib") is None:
-            self.progress.note(f"no curves.svg without matplotlib: {INSTALL}")
+            self._note(f"no curves.svg without matplotlib: {INSTALL}")
         else:
             self._draw()
 
@@ -91,7 +93,7 @@ class Curves:
             )
             write_atomic(self.folder.curves, data)
         except Exception as error:  # a broken font or backend must not cost anybody a training
-            self.progress.note(f"curves.svg could not be drawn: {type(error).__name__}: {error}")
+            self._note(f"curves.svg could not be drawn: {type(error).__name__}: {error}")
         self._drawn_at = time.monotonic()
         self._wait = (self._drawn_at - began) / SHARE
 

@@ -11,8 +11,7 @@ subject: ``check_shapes(Subject.installed("controlvae"))``. A check that a metho
 excepted in its plugin.toml, with the reason: ``[name.exceptions] check_shapes = "..."``. Which
 checks apply follows from the manifest: hooks, roles and levels.
 
-What is not verified: that the method is the paper's, that it trains well, anything on a GPU or in
-    several processes.
+What is not verified: that the method is the paper's, that it trains well, anything on a GPU.
 """
 
 from aecore.testing.declarations import (
@@ -42,14 +41,17 @@ from aecore.testing.gradients import (
     check_prior_is_differentiable,
     check_stages_train_their_roles_alone,
 )
+from aecore.testing.halves import check_two_halves_are_one_batch
 from aecore.testing.hooks import (
     check_corrupted_input_is_a_batch,
+    check_decoder_input_is_tokens,
     check_hooks_are_called,
     check_leading_axes,
     check_levels_are_true,
     check_padding_changes_nothing,
     check_plugin_has_an_effect,
     check_posterior_needs_no_batch,
+    check_posterior_takes_parameters,
     check_sentences_do_not_couple,
     check_shapes,
 )
@@ -76,6 +78,7 @@ __all__ = [
     "Subject",
     "check_corrupted_input_is_a_batch",
     "check_critic_leaves_main_parameters",
+    "check_decoder_input_is_tokens",
     "check_evaluation_is_deterministic",
     "check_evaluation_leaves_training_alone",
     "check_every_parameter_is_trained",
@@ -98,6 +101,7 @@ __all__ = [
     "check_posterior_draws_follow_the_density",
     "check_posterior_mass",
     "check_posterior_needs_no_batch",
+    "check_posterior_takes_parameters",
     "check_prior_density_integrates",
     "check_prior_is_differentiable",
     "check_prior_mass",
@@ -111,6 +115,7 @@ __all__ = [
     "check_shapes",
     "check_stages_train_their_roles_alone",
     "check_state_survives_saving",
+    "check_two_halves_are_one_batch",
     "check_unknown_settings_are_refused",
     "parametrize_with_checks",
     "promised_checks",

@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 from aecore.batch import END, PAD, START, Batch
 from aecore.composition import reaches
+from aecore.hookspec import hookimpl
 from aecore.model import Model
+from aecore.plugin import Plugin
 from aecore.step import Step
 from aecore.streams import stream
 from aecore.testing.lab import (
@@ -21,13 +23,13 @@ from aecore.testing.lab import (
     gradient_norm,
     largest,
     mixed,
-    separate_noise,
     step_on,
     training,
     values_of,
     whole_run,
 )
-from aecore.testing.registry import Case, implements, named, promise
+from aecore.testing.noise import separate_noise
+from aecore.testing.registry import Case, at_least, implements, named, promise
 from aecore.testing.subject import Subject
 
 #: What makes a hook that exists go unheard.
@@ -69,7 +71,7 @@ def check_plugin_has_an_effect(case: Case) -> None:
 def _with_and_without(subject: Subject, spread: bool) -> str:
     rows = []
     for one in (subject, Subject.defaults()):
-        with separate_noise(), training(one, spread=spread, dropout=0.0) as trainer:
+        with training(one, spread=spread, observer=separate_noise, dropout=0.0) as trainer:
             while not (trainer.state.joint and trainer.state.step == 5):
                 trainer.advance()
         rows.append([row for row in trainer.rows if row["stage"] == "joint"])
@@ -161,7 +163,7 @@ def check_padding_changes_nothing(case: Case) -> None:
 
 
 def _noise_fixed(model: Model, batch: Batch) -> dict[str, Tensor]:
-    with stream("fixed"), separate_noise():
+    with stream("fixed"), model.hooks.observed(separate_noise):
         values = values_of(step_on(model, batch))
     return {name: value.detach() for name, value in values.items()}
 
@@ -170,15 +172,18 @@ def _close(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and torch.allclose(one, other, rtol=1e-4, atol=1e-4)
 
 
-@promise(implements("posterior_sample", "kl_term"))
+@promise(implements("posterior_sample", "posterior_params", "kl_term"))
 def check_sentences_do_not_couple(case: Case) -> None:
-    """What a sentence gets from posterior_sample, and a divergence per sentence, does not depend on its neighbours."""
+    """What a sentence gets from the posterior, and a divergence per sentence, does not depend on its neighbours."""
     model = build(case.subject, dropout=0.0)
+    model.train(case.subject.manifest.couples != "training")  # else the promise is for evaluation
     one, other = (
         _noise_fixed(model, batch_of(rows)) for rows in ((4, 1, 2, 3, 5), (4, 8, 9, 10, 12))
     )
     names = (
-        {"z", "mean", "log_prob"} if "posterior_sample" in case.subject.manifest.hooks else {"z"}
+        {"z", "mean", "log_prob"}
+        if {"posterior_sample", "posterior_params"} & set(case.subject.manifest.hooks)
+        else {"z"}
     )
     if reaches("kl", model.level["kl"], "sentence"):
         names.add("kl")
@@ -222,6 +227,44 @@ def check_corrupted_input_is_a_batch(case: Case) -> None:
             case.require(whole, "corrupt_input returns a malformed sentence", *lines)
 
 
+@promise(implements("decoder_input"))
+def check_decoder_input_is_tokens(case: Case) -> None:
+    """decoder_input changes words alone: the start and the pads stay, no number is new, and its argument is left alone."""
+    model, batch = build(case.subject), batch_of(7)
+    before = batch.tokens.clone()
+    for _ in range(4):
+        found = model.decoder_input(batch)
+        case.require(torch.equal(batch.tokens, before), "decoder_input changes the batch in place")
+        fixed = batch.inputs <= START  # pads and the start
+        case.require(
+            bool((found[fixed] == batch.inputs[fixed]).all()),
+            "decoder_input changes <s> or a pad",
+        )
+        known = bool((found >= 0).all() & (found < model.sizes.vocabulary).all())
+        case.require(known, f"decoder_input gives ids beyond 0 to {model.sizes.vocabulary - 1}")
+
+
+class _Shift(Plugin):
+    """Moves every posterior mean: stands in for the plugins that a Gaussian posterior has to ask."""
+
+    @hookimpl
+    def posterior_params(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:
+        return mean + 1, log_variance
+
+
+@promise(implements("posterior_sample"), at_least("posterior", "gaussian"))
+def check_posterior_takes_parameters(case: Case) -> None:
+    """A Gaussian posterior asks posterior_params for its mean and log-variance before it draws."""
+    shift = Subject.of_class(_Shift, {"hooks": ("posterior_params",)})
+    plain, moved = build(case.subject), build(case.subject, shift)
+    features = torch.randn(5, plain.sizes.hidden)
+    one, other = (model.posterior_sample(features, 1, None).mean for model in (plain, moved))
+    line = f"largest difference of the means: {largest(one, other):.3g}"
+    likely = "likely: self.model.posterior_params(mean, log_variance, batch) is not called"
+    apart = largest(one, other) > 1e-3
+    case.require(apart, "posterior_params of another plugin changes nothing", line, likely)
+
+
 @promise(implements("posterior_sample", "kl_term", "prior_logprob"))
 def check_levels_are_true(case: Case) -> None:
     """posterior, kl and prior are at the levels that the manifest states."""
@@ -237,7 +280,9 @@ def check_levels_are_true(case: Case) -> None:
         radius, off = z.norm(dim=-1), model.space.off(z)
         line = f"norms of z: {float(radius.min()):.4f} to {float(radius.max()):.4f}"
         case.require(
-            bool((off < 1e-3).all()), f"geometry is '{stated['geometry']}', but z lies outside", line
+            bool((off < 1e-3).all()),
+            f"geometry is '{stated['geometry']}', but z lies outside",
+            line,
         )
     if stated.get("kl") == "dimension":
         came = f"came: {tuple(step.kl.shape)}, D = {model.sizes.latent}"
@@ -265,10 +310,14 @@ def _require_posterior(case: Case, step: Step, level: str) -> None:
         has = hasattr(normal, "mean") and hasattr(normal, "stddev")
         case.require(has, "posterior is 'gaussian', but its distribution has no mean and stddev")
     if level == "sampled":
-        due = "due: 'density' or better, so that the density is used and checked"
+        due = "due: 'own_density' or better, so that the density is used and checked"
         case.require(
             sample.log_prob is None, "posterior is 'sampled', but its sample has a density", due
         )
+    if level == "own_density":
+        due = "due: log_prob of its own draws, as the plugin knows it from the noise"
+        known = sample.given_log_prob is not None and sample.distribution is None
+        case.require(known, "posterior is 'own_density', but gives another density", due)
     if level in ("none", "point"):
         again = step.model.posterior_sample(step.features, step.samples, step.batch)
         case.require(

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -23,7 +22,7 @@ from aecore.data.corpus import Corpus, Split
 from aecore.data.vocabulary import Vocabulary
 from aecore.generation.decode import decode
 from aecore.generation.strategy import Strategy
-from aecore.hooks import Call
+from aecore.hooks import Call, Observer
 from aecore.model import Model, evaluating
 from aecore.plugin import ROLES
 from aecore.progress import Silent
@@ -82,7 +81,12 @@ def batch_of(sentences: int | Iterable[int]) -> Batch:
 
 
 def run_config(
-    subject: Subject, seed: int = 0, latent: int = LATENT, dropout: float = 0.5
+    subject: Subject,
+    seed: int = 0,
+    latent: int = LATENT,
+    dropout: float = 0.5,
+    optimiser: str = "muon",
+    lr: float = 0.01,
 ) -> RunConfig:
     """Two epochs with AdamW, at a rate that moves the weights visibly; the last weights are kept."""
     sizes = {"sizes": "toy", "embedding": EMBEDDING, "hidden": HIDDEN, "latent": latent}
@@ -90,7 +94,8 @@ def run_config(
         "seed": seed,
         "epochs": 2,
         "batch_size": 8,
-        "lr": 0.01,
+        "optimiser": optimiser,
+        "lr": lr,
         "log_every": 1,
         "select": "last",
         "device": "cpu",
@@ -186,13 +191,20 @@ class TinyTrainer(Trainer):
 
 
 @contextmanager
-def training(subject: Subject, *, spread: bool = True, **config: Any) -> Iterator[TinyTrainer]:
-    """A trainer that stands before its first step, its run folder a temporary one."""
+def training(
+    subject: Subject, *, spread: bool = True, observer: Observer | None = None, **config: Any
+) -> Iterator[TinyTrainer]:
+    """A trainer that stands before its first step, its run folder a temporary one; an observer hears its hooks."""
     with tempfile.TemporaryDirectory(prefix="aecore-check-") as path:
         model = build(subject, spread=spread, **config)
         trainer = TinyTrainer(model, run_config(subject, **config), RunFolder(Path(path)))
-        trainer.start()
-        yield trainer
+        with model.hooks.observed(observer or _unchanged):
+            trainer.start()
+            yield trainer
+
+
+def _unchanged(call: Call, offered: Mapping[str, Any]) -> Any:
+    return call.answer(**offered)
 
 
 def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
@@ -214,34 +226,19 @@ class Heard:
     seeded: bool
 
 
-@contextmanager
-def listening() -> Iterator[list[Heard]]:
-    """Hear every call of every hook inside the block."""
-    calls: list[Heard] = []
-    original = Call.__call__
+class Listening:
+    """An observer that remembers every call of every hook."""
 
-    def heard(self: Call, **offered: Any) -> Any:
+    def __init__(self) -> None:
+        self.calls: list[Heard] = []
+
+    def __call__(self, call: Call, offered: Mapping[str, Any]) -> Any:
+        """What the plugin gives."""
         before = torch.default_generator.initial_seed()
-        value = original(self, **offered)
+        value = call.answer(**offered)
         seeded = torch.default_generator.initial_seed() != before
-        calls.append(Heard(self.plugin, self.hook.name, self.place, seeded))
+        self.calls.append(Heard(call.plugin, call.hook.name, call.place, seeded))
         return value
-
-    with patch.object(Call, "__call__", heard):
-        yield calls
-
-
-@contextmanager
-def separate_noise() -> Iterator[None]:
-    """Give each hook a stream of its own inside each step, so that what one draws does not shift the noise of the next."""
-    original = Call.__call__
-
-    def separate(self: Call, **offered: Any) -> Any:
-        with stream("separate", self.hook.name, torch.default_generator.initial_seed()):
-            return original(self, **offered)
-
-    with patch.object(Call, "__call__", separate):
-        yield
 
 
 def mixed(values: Tensor) -> Tensor:
@@ -262,11 +259,12 @@ class Run:
 @lru_cache(maxsize=2)
 def whole_run(subject: Subject) -> Run:
     """A run with seed 0, then generation from the prior, made once for all checks that only look at it."""
-    with listening() as heard, training(subject) as trainer:
+    heard = Listening()
+    with training(subject, observer=heard) as trainer:
         before = snapshot(trainer.model)
         weights = trainer.to_the_end().folder.weights.read_bytes()
         _generate(trainer.model)
-    return Run(trainer, before, heard, weights)
+    return Run(trainer, before, heard.calls, weights)
 
 
 def _generate(model: Model) -> None:

@@ -39,8 +39,8 @@ def check_step(
         term, origin = next(_culprits(step, norm, losses), ("the loss", "the sum of its parts"))
         raise _diverged(f"{term} is not finite", phase, step.index, f"from: {origin}")
     if step.computed("kl") and step.model.level.get("kl_estimator") == "monte-carlo":
-        mean = step.kl.detach().sum(1).mean()
-        if bool(mean < LOWEST_MEAN_KL * max(1.0, ENOUGH / len(step.batch))):
+        mean = step.mean(step.kl.detach().sum(1))
+        if bool(mean < LOWEST_MEAN_KL * max(1.0, ENOUGH / step.batch.global_size)):
             origin = _priced_by(step.model)
             evidence = f"from: {origin}: E[log q - log p] cannot be negative, so one of the densities is wrong"
             raise _diverged(

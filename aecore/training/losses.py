@@ -20,6 +20,6 @@ def losses_of(step: Step) -> list[LossTerm]:
     return found
 
 
-def total_loss(losses: Sequence[LossTerm]) -> Tensor:
-    """0-d: the sum of the terms, its mean over the sentences."""
-    return torch.stack([value for _, _, value in losses]).sum(0).mean()
+def total_loss(step: Step, losses: Sequence[LossTerm]) -> Tensor:
+    """0-d: the sum of the terms, its mean over the sentences of the batch."""
+    return step.mean(torch.stack([value for _, _, value in losses]).sum(0))

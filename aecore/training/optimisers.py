@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer, RMSprop
 
+from aecore import ranks
 from aecore.model import Model
 from aecore.plugin import CriticConfig
 from aecore.runs.config import TrainConfig
@@ -118,8 +119,22 @@ class Group:
                 self._state(by_name[parameter])[key] = value.to(by_name[parameter].device)
 
 
+def share_gradients(parameters: Sequence[nn.Parameter]) -> None:
+    """Sum the gradients over ranks; a parameter that has none on any of them keeps none."""
+    if ranks.size() == 1 or not parameters:
+        return
+    device = parameters[0].device
+    have = ranks.total(torch.tensor([p.grad is not None for p in parameters], device=device).int())
+    for parameter, some in zip(parameters, have.tolist(), strict=True):
+        if some:
+            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            parameter.grad = ranks.total(own)
+
+
 class Updater:
     """The optimisers of one phase: those of encoder and decoder (clipped together), one for a learned prior.
+
+    A parameter that asks for no gradient is left as it is, whatever its role.
 
     Args:
         roles: the parameter roles that the phase may update.
@@ -132,8 +147,10 @@ class Updater:
         self.clip = config.clip
         self.groups: dict[str, Group] = {}
         self._moved: list[tuple[list[nn.Parameter], Tensor]] = []
-        main = list(model.named_params(*sorted(wanted - {"prior"})))
-        prior = list(model.named_params(*sorted(wanted & {"prior"})))
+        main, prior = (
+            [(name, p) for name, p in model.named_params(*roles) if p.requires_grad]
+            for roles in (sorted(wanted - {"prior"}), sorted(wanted & {"prior"}))
+        )
         if main:
             self.groups["main"] = Group(
                 main, build_optimisers(config, main, lr, matrices_of_lstms(model))
@@ -160,7 +177,8 @@ class Updater:
         for group in self.groups.values():
             group.zero_grad()
         if targets and loss.requires_grad:
-            torch.autograd.backward(loss, inputs=targets)
+            torch.autograd.backward(loss / ranks.size(), inputs=targets)
+        share_gradients(targets)
         self._moved = list(self._norms())
         return torch.stack(
             [torch.zeros((), device=loss.device), *(norm for _, norm in self._moved)]
@@ -234,10 +252,11 @@ class Critics:
                 "likely: a .detach() or no_grad() too many",
             )
         plain = [parameter for _, parameter in group.parameters]
-        gradients = torch.autograd.grad(loss, plain, allow_unused=True)
-        check_critic(call, loss, gradients, view.index)
+        gradients = torch.autograd.grad(loss / ranks.size(), plain, allow_unused=True)
         for parameter, gradient in zip(plain, gradients, strict=True):
             parameter.grad = gradient
+        share_gradients(plain)
+        check_critic(call, loss, [parameter.grad for parameter in plain], view.index)
         group.step()
         group.zero_grad()
 

@@ -50,6 +50,7 @@ class JointPhase:
         self, model: Model, config: TrainConfig, total_steps: int, lr: float, began: int = 0
     ) -> None:
         self.model = model
+        self.config = config
         self.total_steps = total_steps
         self.schedule = Schedule(config, total_steps, began)
         self.lr = lr
@@ -74,7 +75,7 @@ class JointPhase:
         if self.critics.groups:
             self.critics.train(step.detached())
         losses = losses_of(step)
-        total = total_loss(losses)
+        total = total_loss(step, losses)
         if not total.requires_grad:
             raise model.hooks.owner("objective").error(
                 "returned an objective without a gradient, which would train nothing"
@@ -83,6 +84,11 @@ class JointPhase:
         check_step(step, self.name, total, norm, losses)
         self.updater.apply()
         return {**logged(model, step, total, norm), "lr": self.lr * factor}
+
+    def restart_schedule(self, total_steps: int, began: int) -> None:
+        """Let the rates rise and fall anew from step ``began`` to the end; the optimisers go on."""
+        self.total_steps = total_steps
+        self.schedule = Schedule(self.config, total_steps, began)
 
     def _before(self, batch: Batch, session: Session) -> set[str]:
         resting: set[str] = set()
@@ -156,7 +162,7 @@ class StagePhase:
             schedule=lambda _: model.beta.clone(),
         )
         losses = self.planned.loss(step)
-        loss = losses.mean()
+        loss = step.mean(losses)
         norm = self.updater.gradients(loss, self.planned.stage.trains)
         check_step(step, self.name, loss, norm, [("the loss", f"the stage '{self.name}'", losses)])
         self.updater.apply()
@@ -177,7 +183,8 @@ def logged(model: Model, step: Step, loss: Tensor, norm: Tensor) -> dict[str, fl
     for name in ("rec", "kl", "kl_loss"):
         if step.computed(name):
             value = getattr(step, name).detach()
-            values[name] = value.mean() if name == "rec" else value.sum(1).mean()
+            shown = "penalty" if name == "kl" and model.level["kl"] == "penalty" else name
+            values[shown] = step.mean(value.mean(1) if name == "rec" else value.sum(1))
     if step.computed("beta"):
         values["beta"] = step.beta
     for name in model.plugins:

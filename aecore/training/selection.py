@@ -1,12 +1,20 @@
-"""Selection: which weights a run keeps, and what the plateau schedule compares."""
+"""Selection: which weights a run keeps, what selects them, and the plateaus that halve the learning rate."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from aecore.composition import Composition
 from aecore.evaluation.figures import Figures
+from aecore.model import Model
 from aecore.runs.config import TrainConfig
+from aecore.training.plateau import Plateau
 
 
 @dataclass(frozen=True)
@@ -28,24 +36,53 @@ class Candidate:
     collapsed: bool
 
 
+@dataclass(frozen=True)
+class Best:
+    """The selected weights: the joint step and epoch they are from, the metric that chose them, and their candidacy."""
+
+    step: int
+    epoch: float
+    metric: str
+    candidate: Candidate
+
+
 class Selection:
-    """The rule: the last weights where rates fall to 0 or values do not compare; else the best of one and the same objective.
+    """The last weights where rates fall to 0 or values do not compare; else the best by one and the same objective.
 
     An objective whose weight still moves (a warm-up, a controller) is compared with none: until it
     has arrived, the latest weights are kept. A collapsed step never stands while a later one is
     alive: a bound may be the lower for having no code.
+
+    Attributes:
+        metric: the validation figure that is compared, or ``last``.
+        best: whence the kept weights are; None before the first validation.
+        weights: the kept weights, parameters and buffers.
+        plateau: the counters of the plateau schedule.
     """
 
-    def __init__(self, config: TrainConfig, composition: Composition) -> None:
-        self.metric = (
-            composition.select_on
-            if config.select == "best" and _comparable(composition)
-            else "last"
-        )
+    def __init__(self, model: Model, config: TrainConfig) -> None:
+        self.model, self.config = model, config
+        chosen = config.select == "best" and _comparable(model.composition)
+        self.metric = model.composition.select_on if chosen else "last"
+        self.plateau = Plateau(config.lr)
+        self.best: Best | None = None
+        self.weights: dict[str, Tensor] = {}
 
-    def value(self, figures: Figures) -> float:
-        """What is compared."""
-        return figures.objective if self.metric == "last" else float(getattr(figures, self.metric))
+    def candidate(self, figures: Figures, moving: bool, collapsed: bool) -> Candidate:
+        """What a validation of the model's present weights stands for."""
+        value = figures.objective if self.metric == "last" else float(getattr(figures, self.metric))
+        return Candidate(value, float(self.model.beta), moving, collapsed)
+
+    def offer(self, new: Candidate, step: int, epoch: float) -> bool:
+        """Keep the model's present weights if they are preferred; whether they are."""
+        kept = None if self.best is None else self.best.candidate
+        if kept is not None and kept.moving and not new.moving:
+            self.plateau.reference = None  # the objective has arrived: what was before is another
+        if not self.prefers(new, kept):
+            return False
+        self.best = Best(step, epoch, self.metric, new)
+        self.weights = {name: t.clone() for name, t in self.model.state_dict().items()}
+        return True
 
     def prefers(self, new: Candidate, kept: Candidate | None) -> bool:
         """Whether the new weights take the place of those that are kept."""
@@ -56,6 +93,55 @@ class Selection:
         if new.moving:
             return False
         return new.beta != kept.beta or new.value < kept.value
+
+    def stalled(self, new: Candidate, figures: Figures, epoch: int) -> bool:
+        """Whether the plateau schedule halves the rate after this epoch.
+
+        While the objective's weight moves, the bound at weight 1 stands for it.
+        """
+        if self.config.schedule != "plateau":
+            return False
+        moving = new.moving and figures.nll_elbo is not None
+        bound = figures.nll_elbo if moving else new.value
+        assert bound is not None
+        return self.plateau.update(bound, epoch, self.config)
+
+    @torch.no_grad()
+    def reload(self) -> None:
+        """Put the kept parameters back, not the buffers of controllers and schedules."""
+        for name, parameter in self.model.named_parameters():
+            parameter.copy_(self.weights[name])
+        self.model.weights_changed()
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model with the kept weights inside the block, buffers too; its own return afterwards."""
+        last = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+        self.model.load_state_dict(self.weights or last)
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(last)
+
+    def selected(self) -> dict[str, Any] | None:
+        """Where the kept weights are from, as summary.json has it."""
+        best = self.best
+        if best is None:
+            return None
+        where = {"step": best.step, "epoch": best.epoch}
+        return {**where, "by": best.metric, "value": best.candidate.value}
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint, beside the tensors of ``weights``."""
+        best = None if self.best is None else asdict(self.best)
+        return {"best": best, "plateau": self.plateau.state()}
+
+    def restore(self, state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> None:
+        """Go on from a checkpoint."""
+        self.plateau = Plateau(**state["plateau"])
+        if found := state["best"]:
+            self.best = Best(**{**found, "candidate": Candidate(**found["candidate"])})
+        self.weights = dict(weights)
 
 
 def _comparable(composition: Composition) -> bool:

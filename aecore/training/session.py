@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from aecore import ranks
 from aecore.batch import Batch
 from aecore.data.batching import some_sentences
 from aecore.data.corpus import Corpus
 from aecore.errors import ConfigError
 from aecore.evaluation.protocol import evaluate_split
 from aecore.model import Model
+from aecore.runs.weights import load_roles
 from aecore.step import Step
 from aecore.streams import Streams
 from aecore.training.finite import check_norm
@@ -29,6 +32,7 @@ class Session:
 
     Attributes:
         model: the composition.
+        sentences: how many the training split has.
         index: steps done in this phase.
         epoch: real epochs done in this phase.
         steps_per_epoch, total_steps: of this phase.
@@ -36,7 +40,7 @@ class Session:
     """
 
     model: Model
-    corpus: Corpus
+    _corpus: Corpus
     streams: Streams
     batch_size: int
     evaluation_batch: int
@@ -51,13 +55,27 @@ class Session:
         """Real epochs done."""
         return self.index / self.steps_per_epoch
 
+    @property
+    def sentences(self) -> int:
+        """Sentences of the training split."""
+        return len(self._corpus.train)
+
+    def take(self, run: str | Path, *roles: str) -> None:
+        """Copy every parameter of these roles, plugins' included, from the selected weights of another run.
+
+        Raises:
+            RunError: when there is no such run or it has no weights yet, its vocabulary is another,
+                or a parameter is missing there or has another shape; nothing is copied then.
+        """
+        load_roles(Path(run), self.model, self._corpus.vocabulary, *roles)
+
     def batch(self) -> Batch:
         """A batch of training sentences drawn uniformly, with replacement between calls, from a stream of its own."""
-        split = self.corpus.train
+        split = self._corpus.train
         with self.streams("session", self.draws):
             chosen = some_sentences(len(split), self.batch_size)
         self.draws += 1
-        return split.batch(chosen).to(self.model.device)
+        return split.share(chosen).to(self.model.device)
 
     def loss(self, batch: Batch) -> Tensor:
         """0-d: the mean of objective and extra losses of a batch, training mode, at the last joint step's beta."""
@@ -69,7 +87,19 @@ class Session:
             training=True,
             schedule=lambda _: self.model.beta,
         )
-        return total_loss(losses_of(step))
+        return total_loss(step, losses_of(step))
+
+    def mean(self, values: Tensor, batch: Batch) -> Tensor:
+        """(B, ...) -> (...): the mean over the sentences of a batch, those of all processes that share it."""
+        return ranks.mean(values, batch.global_size)
+
+    def gather(self, values: Tensor) -> Tensor:
+        """(B, ...) -> (sentences of the global batch, ...): the rows of all processes, in the order of the sentences."""
+        return ranks.gather(values)
+
+    def agree(self, flag: bool) -> bool:
+        """Whether any process that trains along says so: for a decision that all have to take together."""
+        return ranks.agree(flag)
 
     def update(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
         """One clipped optimiser step on the parameters of ``roles`` alone; the gradient norm before clipping, 0-d.
@@ -104,6 +134,6 @@ class Session:
         """
         mi = not {"mi", "mi_batch"}.isdisjoint(names)
         figures = evaluate_split(
-            self.model, self.corpus.split(split), self.streams, self.evaluation_batch, limit, mi=mi
+            self.model, self._corpus.split(split), self.streams, self.evaluation_batch, limit, mi=mi
         )
         return {name: getattr(figures, name) for name in names}

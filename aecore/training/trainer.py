@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
+from aecore import ranks
 from aecore.batch import Batch
 from aecore.data.batching import Plan, epoch_plan
 from aecore.data.corpus import Corpus
-from aecore.errors import RunError, Stopped
+from aecore.errors import Stopped
+from aecore.evaluation.collapse import COLLAPSED, look, raise_alarms
 from aecore.evaluation.protocol import Figures, evaluate_split
 from aecore.model import Model
 from aecore.progress import Progress, Silent
-from aecore.reports.curves import Curves
-from aecore.runs.checkpoint import load_tensors, save_tensors, select
+from aecore.runs.checkpoint import select
 from aecore.runs.config import RunConfig
-from aecore.runs.files import to_json, write_atomic
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
 from aecore.training.averaging import Average
-from aecore.training.journal import Journal
 from aecore.training.phases import JointPhase, Phase, StagePhase
-from aecore.training.plateau import Plateau
-from aecore.training.schedule import Schedule
-from aecore.training.selection import Candidate, Selection
+from aecore.training.record import Record
+from aecore.training.selection import Selection
 from aecore.training.session import Session
 from aecore.training.signals import StopSignals
 from aecore.training.stages import AuthoredStage, ask_for_stages
-from aecore.training.state import Best, TrainState, changed, environment
-from aecore.training.watch import COLLAPSED, announce, look
+from aecore.training.state import TrainState
 
 
 class _Abandoned(Exception):
@@ -40,7 +35,7 @@ class _Abandoned(Exception):
 
 
 class Trainer:
-    """Trains a model on a corpus into a run folder.
+    """Trains a model on a corpus; what it finds goes to its `Record` and to the listener.
 
     Args:
         model, corpus, config, folder: what to train, on what, how, and where to.
@@ -58,26 +53,19 @@ class Trainer:
         folder: RunFolder,
         progress: Progress | None = None,
     ) -> None:
-        self.model = model
-        self.corpus = corpus
-        self.config = config
-        self.folder = folder
+        self.model, self.corpus, self.config, self.folder = model, corpus, config, folder
         self.progress: Progress = progress or Silent()
         self.streams = Streams(config.train.seed, model.device)
         self.state = TrainState()
-        self.plateau = Plateau(config.train.lr)
-        self.selection = Selection(config.train, model.composition)
+        self.selection = Selection(model, config.train)
         self.average = Average(model, config.train.average)
-        self.best: dict[str, Tensor] = {}
         self.steps_per_epoch = -(-len(corpus.train) // config.train.batch_size)
         batches = (config.train.batch_size, config.evaluate.batch_size)
         self.session = Session(model, corpus, self.streams, *batches, self.steps_per_epoch)
-        self.journal = Journal(folder.metrics, self.progress)
-        self.curves = Curves(folder, config, self.progress)
+        self.record = Record(folder, (config.data.spec, corpus.fingerprint), self.progress)
         self._stages: list[AuthoredStage] = []
         self._phase: Phase | None = None
         self._plan: tuple[tuple[int, int], Plan] | None = None
-        self._saved_at = time.monotonic()
         self._stop_requested: Callable[[], bool] = lambda: False
 
     # Starting
@@ -92,8 +80,7 @@ class Trainer:
         """Begin a new run: ask the plugins for their stages, and write the files that must exist before the first step."""
         self._ask_for_stages()
         self.state.phases = len(self._stages) + 1
-        write_atomic(self.folder.tokenizer, self.corpus.vocabulary.to_json().encode())
-        self.journal.create()
+        self.record.create(self.corpus.vocabulary.to_json())
         self._enter_phase()
         self.checkpoint()
 
@@ -103,26 +90,19 @@ class Trainer:
         Raises:
             RunError: when it is damaged, or the corpus is not the one it was written with.
         """
-        tensors, meta = load_tensors(self.folder.checkpoint)
-        if meta["data"] != self.corpus.fingerprint:
-            raise RunError(
-                f"the corpus '{self.config.data.spec}' has changed since '{self.folder.path}' was started",
-                "a resumed run must see the same sentences: put the old files back, or train a new run",
-            )
-        self.state = TrainState.from_json(meta["state"])
+        tensors, state, changes = self.record.restore(self.model.device)
+        self.state = TrainState.from_json(state["loop"])
         if not self.state.joint:
             self._ask_for_stages()
         self.model.load_state_dict(select(tensors, "model."))
-        self.best = select(tensors, "best.")
+        self.selection.restore(state["selection"], select(tensors, "best."))
         self.average.restore(select(tensors, "average."))
-        self.plateau = Plateau(**self.state.plateau)
         self.session.draws = self.state.draws
-        self.journal.restore(meta["journal"])
         self._enter_phase().restore(tensors)
-        if changes := changed(meta["environment"], environment(self.model.device)):
+        if changes:
             self.progress.note(
-                "versions, device or threads differ from those of the checkpoint: the run goes on, but not bit for bit "
-                f"({changes})"
+                "versions, device or threads differ from those of the checkpoint: the run goes on, "
+                f"but not bit for bit ({changes})"
             )
 
     def _ask_for_stages(self) -> None:
@@ -132,26 +112,28 @@ class Trainer:
             self._stages = ask_for_stages(self.model, self.session)
 
     def _enter_phase(self) -> Phase:
-        state, train = self.state, self.config.train
+        state, train, lr = self.state, self.config.train, self.selection.plateau.lr
         if state.joint:
-            self._phase = JointPhase(
-                self.model, train, self.total_steps, self.plateau.lr, state.began
-            )
+            phase: Phase = JointPhase(self.model, train, self.total_steps, lr, state.began)
         else:
-            self._phase = StagePhase(
-                self.model, train, self._stages[state.phase], self.steps_per_epoch, train.lr
-            )
-        self.session.total_steps = self._phase.total_steps
+            planned = self._stages[state.phase]
+            phase = StagePhase(self.model, train, planned, self.steps_per_epoch, train.lr)
+        self._phase = phase
+        self.session.total_steps = phase.total_steps
         self.session.updater = lambda: self.phase.updater
-        self.progress.begin(
-            self._phase.name, state.step, self._phase.total_steps, self.steps_per_epoch
-        )
-        return self._phase
+        self.progress.begin(phase.name, state.step, phase.total_steps, self.steps_per_epoch)
+        return phase
 
-    def restart_schedule(self) -> None:
-        """Let the learning-rate schedule of the joint phase begin at ``state.began``; its optimisers go on."""
-        assert isinstance(self.phase, JointPhase)
-        self.phase.schedule = Schedule(self.config.train, self.total_steps, self.state.began)
+    def extend(self) -> None:
+        """Let a run whose end is later now go on; a schedule that has ended begins anew for the steps that are added."""
+        state = self.state
+        if not state.joint or state.ended or self.total_steps <= state.step:
+            return
+        if state.finished and self.config.train.decays_to_zero:
+            state.began = state.step
+            assert isinstance(self.phase, JointPhase)
+            self.phase.restart_schedule(self.total_steps, state.began)
+        state.finished = False
 
     @property
     def phase(self) -> Phase:
@@ -171,18 +153,20 @@ class Trainer:
             self._stop_requested = lambda: signals.received is not None
             try:
                 while self.advance():
-                    if signals.received is not None:
+                    if ranks.agree(signals.received is not None):
                         self.checkpoint()
-                        raise self._stopped(signals.received)
-                    if time.monotonic() - self._saved_at >= self.config.train.checkpoint_seconds:
+                        raise self._stopped(signals.received or signal.SIGTERM)
+                    due = self.record.saved_at + self.config.train.checkpoint_seconds
+                    if ranks.agree(time.monotonic() >= due):
                         self.checkpoint()
             finally:
                 self._stop_requested = lambda: False
                 self.progress.end()
 
     def _stopped(self, number: int) -> Stopped:
+        where = f"step {self.state.step} of {self.phase.total_steps} ({self.phase.name})"
         return Stopped(
-            f"stopped at step {self.state.step} of {self.phase.total_steps} ({self.phase.name}); the checkpoint is written",
+            f"stopped at {where}; the checkpoint is written",
             f"to go on: aecore resume {self.folder.path}",
             signal_number=number,
         )
@@ -205,22 +189,22 @@ class Trainer:
         return True
 
     def _step(self) -> None:
-        state, phase = self.state, self.phase
+        state, log = self.state, self.record.log
         batch = self._next_batch()
         self.session.index = state.step
         self.model.train()
-        with self.streams("step", *self._key(), state.step):
-            values = phase.step(batch, self.session)
+        with self.streams("step", *self._key(), state.step, *ranks.key()):
+            values = self.phase.step(batch, self.session)
         state.step += 1
         state.cursor += 1
         if state.joint:
             self.average.update(state.step)
         state.draws = self.session.draws
-        tokens = int(batch.lengths.sum())
-        self.journal.add(values, len(batch), tokens)
+        tokens = int(ranks.total(batch.lengths.sum()))
+        log.add(values, batch.global_size, tokens)
         if state.step % self.config.train.log_every == 0:
-            self.journal.end_window(self._where())
-        self.progress.step(state.step, tokens, self.journal.span.means)
+            log.end_window(self._where())
+        self.progress.step(state.step, tokens, log.span.means)
 
     def _key(self) -> tuple[str, ...]:
         """Part of the streams' keys: nothing in the joint phase, so that a stage before it changes none of its draws."""
@@ -231,39 +215,32 @@ class Trainer:
         if self._plan is None or self._plan[0] != here:
             with self.streams("data", *self._key(), self.state.epoch):
                 mode = self.model.composition.batching
-                self._plan = (
-                    here,
-                    epoch_plan(self.corpus.train, self.config.train.batch_size, mode),
-                )
-        return self.corpus.train.batch(self._plan[1][self.state.cursor]).to(self.model.device)
+                plan = epoch_plan(self.corpus.train, self.config.train.batch_size, mode)
+                self._plan = (here, plan)
+        return self.corpus.train.share(self._plan[1][self.state.cursor]).to(self.model.device)
 
     def _end_epoch(self) -> None:
         """At the end of an epoch, or of a phase inside one: validation, selection, schedules."""
-        state = self.state
-        self.journal.end_window(self._where())
+        state, log = self.state, self.record.log
+        log.end_window(self._where())
         if state.joint:
             self._validate()
         else:
-            self.journal.end_span(self._where())
-            if self._until():
-                state.ended = "its own condition"
+            log.end_span(self._where())
+            with self.streams("until", self.phase.name, state.step):
+                if self._stages[state.phase].ends(self.session):
+                    state.ended = "its own condition"
         state.checked = state.step
         if state.cursor == self.steps_per_epoch:
             state.epoch += 1
             state.cursor = 0
         self.checkpoint()
-        self.curves.refresh()
-        self.journal.restart_clock()
-
-    def _until(self) -> bool:
-        planned = self._stages[self.state.phase]
-        with self.streams("until", planned.name, self.state.step):
-            return planned.ends(self.session)
+        log.restart_clock()
 
     def _evaluate(self, split: str) -> Figures:
         def tick(done: int, total: int) -> None:
             self.progress.check(done, total)
-            if self._stop_requested():
+            if ranks.agree(self._stop_requested()):
                 raise _Abandoned
 
         size, last = self.config.evaluate.batch_size, split == "test"
@@ -272,60 +249,32 @@ class Trainer:
         )
 
     def _validate(self) -> None:
-        """Measure and log the validation split, keep the weights if the selection prefers them, and look for a plateau."""
+        """Measure and log the validation split, keep the weights if they are preferred, and look for a plateau."""
+        state, where, selection = self.state, self._where(), self.selection
         with self.average.in_place():
             figures = self._evaluate("valid")
-            seen = look(
-                self.model, self.corpus.valid, self.streams, self.config.evaluate.batch_size
-            )
-            row = {**self._where(), "split": "valid", **figures.row(), **seen}
-            self.journal.end_span(self._where())
-            self.journal.write(row)
-            self.state.alarms = announce(self.progress, self.model, row, self.state.alarms)
-            candidate = self._candidate(figures)
-            kept = None if self.state.best is None else self.state.best.candidate
-            arrived = kept is not None and kept.moving and not candidate.moving
-            if self.selection.prefers(candidate, kept):
-                self._keep(candidate)
-        if self.config.train.schedule == "plateau":
-            self._look_for_plateau(candidate, figures, arrived)
-
-    def _candidate(self, figures: Figures) -> Candidate:
-        phase = self.phase
-        moving = isinstance(phase, JointPhase) and bool(phase.moved != 0)
-        value, beta = self.selection.value(figures), float(self.model.beta)
-        return Candidate(value, beta, moving, COLLAPSED in self.state.alarms)
-
-    def _keep(self, candidate: Candidate) -> None:
-        where = self._where()
-        self.state.best = Best(where["step"], where["epoch"], self.selection.metric, candidate)
-        self.best = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        save_tensors(self.folder.weights, self.best, {"step": where["step"]})
-
-    def _look_for_plateau(self, candidate: Candidate, figures: Figures, arrived: bool) -> None:
-        """Halve the rate where the validation objective stalls; while its weight moves, the bound at weight 1 stands for it."""
-        if arrived:
-            self.plateau.reference = None
-        bound = (
-            figures.nll_elbo
-            if candidate.moving and figures.nll_elbo is not None
-            else candidate.value
-        )
-        if self.plateau.update(bound, self.state.epoch, self.config.train):
+            size = self.config.evaluate.batch_size
+            seen = look(self.model, self.corpus.valid, self.streams, size)
+            row = {**where, "split": "valid", **figures.row(), **seen}
+            self.record.log.end_span(where)
+            self.record.log.write(row)
+            state.alarms = raise_alarms(self.progress, self.model.composition, row, state.alarms)
+            moving = isinstance(self.phase, JointPhase) and bool(self.phase.moved != 0)
+            new = selection.candidate(figures, moving, COLLAPSED in state.alarms)
+            if selection.offer(new, where["step"], where["epoch"]):
+                self.record.weights(selection.weights, where["step"])
+        if selection.stalled(new, figures, state.epoch):
             self._decay()
 
     def _decay(self) -> None:
-        """Reload the best parameters, not the buffers of controllers and schedules, and start new optimisers."""
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                parameter.copy_(self.best[name])
-        self.model.weights_changed()
-        if self.plateau.exhausted(self.config.train):
-            self.state.ended = f"the learning rate was halved {self.plateau.decays} times"
+        """Reload the best parameters at a plateau, and start new optimisers at the rate that was halved."""
+        plateau = self.selection.plateau
+        self.selection.reload()
+        if plateau.exhausted(self.config.train):
+            self.state.ended = f"the learning rate was halved {plateau.decays} times"
         else:
-            self.progress.note(
-                f"no improvement: learning rate {self.plateau.lr:g}, best weights reloaded"
-            )
+            rate = f"learning rate {plateau.lr:g}"
+            self.progress.note(f"no improvement: {rate}, best weights reloaded")
         self._enter_phase()
 
     def _end_phase(self) -> None:
@@ -343,34 +292,20 @@ class Trainer:
 
     def _finish(self) -> None:
         """Measure the selected weights on the test split and write the summary; the checkpoint keeps the last weights."""
-        last = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(self.best or last)
-        try:
+        with self.selection.in_place():
             figures = self._evaluate("test")
-        finally:
-            self.model.load_state_dict(last)
-        best = self.state.best
         summary = {
             **figures.report(),
             "split": "test",
-            "selected": None
-            if best is None
-            else {
-                "step": best.step,
-                "epoch": best.epoch,
-                "by": best.metric,
-                "value": best.candidate.value,
-            },
+            "selected": self.selection.selected(),
             "precision": self.config.train.precision,
             "steps": self.state.step,
             "ended": self.state.ended or "the planned steps are done",
         }
-        write_atomic(self.folder.summary, (to_json(summary, indent=2) + "\n").encode())
-        self.curves.finish()
+        self.record.summary(summary)
+        self.progress.finish(summary)
         self.state.finished = True
         self.checkpoint()
-
-    # Writing
 
     def _where(self) -> dict[str, Any]:
         """How every line of metrics.jsonl begins."""
@@ -378,29 +313,18 @@ class Trainer:
         return {"stage": self.phase.name, "step": self.state.step, "epoch": epoch}
 
     def checkpoint(self) -> None:
-        """Write all that a resume needs, in one file with one rename.
+        """Write all that a resume needs.
 
         Raises:
             RunError: when it cannot be written; the one before is kept.
         """
-        self.state.plateau = self.plateau.state()
+        parts = {
+            "model": self.model.state_dict(),
+            "best": self.selection.weights,
+            "average": self.average.weights,
+        }
         tensors = {
-            **{f"model.{name}": tensor for name, tensor in self.model.state_dict().items()},
-            **{f"best.{name}": tensor for name, tensor in self.best.items()},
-            **{f"average.{name}": tensor for name, tensor in self.average.weights.items()},
-            **self.phase.tensors(),
+            f"{part}.{name}": t for part, found in parts.items() for name, t in found.items()
         }
-        meta = {
-            "state": self.state.to_json(),
-            "journal": self.journal.state(),
-            "data": self.corpus.fingerprint,
-            "environment": environment(self.model.device),
-        }
-        try:
-            save_tensors(self.folder.checkpoint, tensors, meta)
-        except RunError as error:
-            way_out = (
-                f"make room, then go on from the last checkpoint: aecore resume {self.folder.path}"
-            )
-            raise RunError(error.what, *error.evidence, way_out) from error
-        self._saved_at = time.monotonic()
+        state = {"loop": self.state.to_json(), "selection": self.selection.state()}
+        self.record.checkpoint({**tensors, **self.phase.tensors()}, state, self.model.device)

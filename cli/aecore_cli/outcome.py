@@ -9,9 +9,10 @@ from typing import Any
 
 from aecore.catalogue import Catalogue
 from aecore.composition import DEFAULTS
+from aecore.evaluation.collapse import signs_of
 from aecore.evaluation.text import grammar, reconstruction
 from aecore.run import Run
-from aecore.training.watch import described, signs_of
+from aecore_cli.advice import described
 from aecore_cli.progress import listening
 from aecore_cli.sentences import first_sentences
 from aecore_cli.show import note, print_pairs, print_table, shortened, title, working
@@ -32,10 +33,14 @@ COLUMNS = (
     "ppl_iw",
     "rec",
     "kl",
+    "penalty",
     "mi",
     "mi_batch",
     "au",
 )
+
+#: Those that have a column only where they were measured.
+OPTIONAL = ("nll_iw", "ppl_iw", "kl", "penalty")
 
 
 def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> None:
@@ -100,7 +105,7 @@ def _shown(sentence: str, indent: int) -> str:
 def print_figures(figures: Mapping[str, Any]) -> None:
     """The figures of one split as a table, and how they were estimated."""
     estimators = figures["estimators"]
-    names = [name for name in COLUMNS if not (name.endswith("_iw") and figures.get(name) is None)]
+    names = [name for name in COLUMNS if name not in OPTIONAL or figures.get(name) is not None]
     heads = ["split", *names]
     print_table(
         heads,

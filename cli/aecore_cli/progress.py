@@ -15,8 +15,10 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aecore.progress import Progress
+from aecore.composition import Composition
+from aecore.progress import Progress, Silent
 from aecore.training.stages import JOINT
+from aecore_cli.advice import described
 from aecore_cli.pace import Pace, duration
 
 Row = Mapping[str, Any]
@@ -43,7 +45,7 @@ def listening() -> Iterator[Progress]:
 
 def figures(row: Row) -> list[str]:
     """``rec 18.21``, ``kl 4.97``, ``beta 0.031``, as far as they were computed."""
-    formats = {"rec": ".2f", "kl": ".2f", "beta": ".3g"}
+    formats = {"rec": ".2f", "kl": ".2f", "penalty": ".2f", "beta": ".3g"}
     return [
         f"{name} {row[name]:{form}}" for name, form in formats.items() if row.get(name) is not None
     ]
@@ -52,7 +54,8 @@ def figures(row: Row) -> list[str]:
 def validation(row: Row) -> list[str]:
     """``nll_elbo 23.40``, ``ppl 5.10``; what was measured instead where the divergence gives no bound."""
     if row.get("nll_elbo") is None:
-        return [f"rec {row['rec']:.2f}", f"kl {row['kl']:.2f}"]
+        shown = [(name, row.get(name)) for name in ("rec", "kl", "penalty")]
+        return [f"{name} {value:.2f}" for name, value in shown if value is not None]
     return [f"nll_elbo {row['nll_elbo']:.2f}", f"ppl {row['ppl_elbo']:.2f}"]
 
 
@@ -88,7 +91,7 @@ def _encodable(text: str, encoding: str | None) -> bool:
     return True
 
 
-class _Paced(ABC):
+class _Paced(Silent, ABC):
     """A listener that keeps the pace and draws at most every ``interval`` seconds."""
 
     interval: float
@@ -172,12 +175,9 @@ class PlainProgress(_Paced):
         """See `Progress.note`."""
         print(text, file=sys.stderr, flush=True)
 
-    def alarm(self, text: str) -> None:
+    def alarm(self, kind: str, signs: Sequence[str], composition: Composition) -> None:
         """See `Progress.alarm`."""
-        self.note(f"warning: {text}")
-
-    def end(self) -> None:
-        """See `Progress.end`."""
+        self.note(f"warning: {described(kind, signs, composition)}")
 
 
 class LiveProgress(_Paced):
@@ -220,9 +220,9 @@ class LiveProgress(_Paced):
         """See `Progress.note`."""
         self.console.print(Text(text, style="dim"))
 
-    def alarm(self, text: str) -> None:
+    def alarm(self, kind: str, signs: Sequence[str], composition: Composition) -> None:
         """See `Progress.alarm`."""
-        what, *lines = text.split("\n")
+        what, *lines = described(kind, signs, composition).split("\n")
         self.console.print(Text(what, style="bold yellow"))
         self.console.print(Text("\n".join(lines)))
 

@@ -87,7 +87,7 @@ def test_info_shows_paper_hooks_and_settings(cli):
     for text in (
         "https://arxiv.org/abs/2004.05988",
         "beta_schedule (owner)",
-        "kl divergence or better",
+        "kl batch or better",
         "set point of the raw KL",
     ):
         assert text in said.out

@@ -11,7 +11,7 @@ from aecore import Plugin, PosteriorSample, Sizes, hookimpl
 from aecore.model import evaluating
 
 SIZES = Sizes(vocabulary=11, embedding=5, hidden=6, latent=2)
-PRICELESS = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}
+PRICELESS = {"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": ["encoder"]}
 REACH, CELLS = 9.0, 121
 
 

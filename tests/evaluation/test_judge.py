@@ -11,7 +11,7 @@ from aecore import Plugin, PosteriorSample, Step, hookimpl
 from aecore.batch import END, START
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import CompositionError
-from aecore.evaluation.judge import judged
+from aecore.evaluation.judge import Judge
 from aecore.evaluation.protocol import evaluate_split
 from aecore.streams import Streams, stream
 
@@ -69,7 +69,7 @@ def chain_rule(model, vocabulary, sentence):
 
 
 def test_nats_tokens_and_unknown_words(model, vocabulary):
-    verdict = judged(model, vocabulary, TEXT, 3)
+    verdict = Judge(model, vocabulary, "judge", 3).read(TEXT)
     nats = [chain_rule(model, vocabulary, sentence) for sentence in TEXT]
     assert verdict.nats == pytest.approx(sum(nats), abs=1e-4)
     assert (verdict.sentences, verdict.tokens, verdict.unknown) == (5, 3 + 0 + 7 + 4 + 1 + 5, 2)
@@ -85,7 +85,7 @@ def test_it_is_the_models_own_likelihood_at_any_batch_size(model, corpus):
     bounds = corpus.test.offsets.tolist()
     text = [corpus.vocabulary.decode(corpus.test.flat[a:b]) for a, b in pairwise(bounds)]
     for size in (1, 3, 32):
-        verdict = judged(model, corpus.vocabulary, text, size)
+        verdict = Judge(model, corpus.vocabulary, "judge", size).read(text)
         assert verdict.nats / verdict.sentences == pytest.approx(own.nll_elbo, abs=1e-5)
         assert verdict.row("x")["judge_ppl_x"] == pytest.approx(own.ppl_iw, rel=1e-5)
     assert (
@@ -98,9 +98,9 @@ def test_it_is_the_models_own_likelihood_at_any_batch_size(model, corpus):
 def test_words_are_counted_where_the_judge_reads_bytes(model):
     pieces = Vocabulary.build_bpe(["ab cd ab"] * 3, 300)
     with pytest.raises(IndexError):
-        judged(model, pieces, ["ab cd"], 1)  # 260 ids and more do not fit this model
+        Judge(model, pieces, "judge", 1).read(["ab cd"])  # 260 ids and more do not fit this model
     wide = build(Lm, sizes=type(model.sizes)(len(pieces), 5, 6, 3))
-    verdict = judged(wide, pieces, ["ab cd", "xyzzy"], 2)
+    verdict = Judge(wide, pieces, "judge", 2).read(["ab cd", "xyzzy"])
     assert (verdict.tokens, verdict.unknown) == (3 + 2, 0)
 
 
@@ -108,4 +108,4 @@ def test_a_bound_is_no_judge(vocabulary):
     with pytest.raises(
         CompositionError, match="its decoder reads a latent, so its likelihood is a bound"
     ):
-        judged(build(), vocabulary, ["a"], 1)
+        Judge(build(), vocabulary, "judge", 1).read(["a"])

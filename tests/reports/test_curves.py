@@ -17,6 +17,7 @@ from aecore.runs.config import build_config
 from aecore.runs.folder import RunFolder
 from aecore.training.trainer import Trainer
 
+VALID = {"split": "valid"}
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -137,20 +138,20 @@ def heard():
 @pytest.fixture
 def drawing(tmp_path, heard):
     (tmp_path / "metrics.jsonl").write_text("")
-    return Curves(RunFolder(tmp_path), build_config(None, {}, {}, []), heard)
+    return Curves(RunFolder(tmp_path), build_config(None, {}, {}, []), heard.note)
 
 
 def test_without_matplotlib_there_is_one_note(drawing, heard, tmp_path, monkeypatch):
     monkeypatch.setattr(curves, "find_spec", lambda name: None)
-    drawing.refresh()
-    drawing.finish()
+    drawing.row(VALID)
+    drawing.finish({})
     assert heard.notes == ["no curves.svg without matplotlib: pip install 'aecore[plots]'"]
     assert not (tmp_path / "curves.svg").exists()
 
 
 def test_a_drawing_that_fails_costs_no_training(drawing, heard, monkeypatch):
     monkeypatch.setattr(curves, "draw", lambda *_: 1 / 0)
-    drawing.finish()
+    drawing.finish({})
     assert heard.notes == ["curves.svg could not be drawn: ZeroDivisionError: division by zero"]
 
 
@@ -173,19 +174,24 @@ def test_an_epoch_draws_only_where_that_is_cheap(drawing, monkeypatch):
     drawing._drawn_at = 0.0
     while clock.now < 1000:
         clock.now += 10
-        drawing.refresh()
+        drawing.row(VALID)
     assert drawn[0] == 62
     assert min(later - earlier for earlier, later in pairwise(drawn)) >= 200
+
+
+def drawn_by(trainer):
+    return Curves(trainer.folder, trainer.config, print)
 
 
 def test_a_run_that_died_ends_with_the_same_curves(corpus, tmp_path):
     whole, cut = (
         trainer_of(build(), corpus, tmp_path / name, log_every=1) for name in ("whole", "cut")
     )
+    whole.progress = drawn_by(whole)
     while whole.advance():
         pass
     cut.advance()
-    again = Trainer(build(), corpus, cut.config, cut.folder)
+    again = Trainer(build(), corpus, cut.config, cut.folder, drawn_by(cut))
     again.restore()
     while again.advance():
         pass

@@ -15,7 +15,7 @@ PRIOR = {
     "prior": "density",
     "posterior": "point",
     "kl": "penalty",
-    "kl_estimator": "constant",
+    "kl_estimator": "penalty",
     "kl_gradient": [],
 }
 

@@ -1,11 +1,14 @@
 """Plugins whose hooks are not called, do nothing, or return what they should not."""
 
+import pytest
 import torch
+from torch import nn
 from torch.distributions import Independent, Normal
 
 from aecore import Batch, CriticConfig, Plugin, PosteriorSample, hookimpl
 from aecore import testing as kit
-from aecore.batch import END
+from aecore.batch import END, START
+from aecore.testing import CheckFailure
 
 GAUSSIAN = {"provides": {"posterior": "gaussian", "geometry": "euclidean"}}
 
@@ -275,3 +278,79 @@ def test_a_corruption_in_place(fails):
         InPlace,
         "corrupt_input writes into the batch that it was given",
     )
+
+
+class Shifted(Plugin):
+    """Reads every word one place late, so that a word stands where the start was."""
+
+    @hookimpl
+    def decoder_input(self, tokens):
+        return tokens.roll(1, 1)
+
+
+class Beyond(Plugin):
+    @hookimpl
+    def decoder_input(self, tokens):
+        return torch.where(tokens > START, tokens + 100, tokens)
+
+
+class Written(Plugin):
+    @hookimpl
+    def decoder_input(self, tokens):
+        return tokens.masked_fill_(tokens > 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (Shifted, "decoder_input changes <s> or a pad"),
+        (Beyond, "decoder_input gives ids beyond 0 to <n>"),
+        (Written, "decoder_input changes the batch in place"),
+    ],
+)
+def test_a_decoder_input_that_is_no_sentence(fails, cls, message):
+    fails(kit.check_decoder_input_is_tokens, cls, message)
+
+
+class AsksNobody(Plugin):
+    """A Gaussian posterior that leaves other plugins out."""
+
+    roles = {"head": "encoder"}
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.head = nn.Linear(sizes.hidden, sizes.latent)
+
+    @hookimpl
+    def posterior_sample(self, features, n_samples):
+        normal = Independent(Normal(self.head(features), 1.0), 1)
+        return PosteriorSample(normal.rsample((n_samples,)).transpose(0, 1), normal)
+
+
+def test_a_gaussian_posterior_that_asks_nobody(fails):
+    fails(
+        kit.check_posterior_takes_parameters,
+        AsksNobody,
+        """posterior_params of another plugin changes nothing
+  largest difference of the means: <n>
+  likely: self.model.posterior_params(mean, log_variance, batch) is not called""",
+        provides={"posterior": "gaussian", "geometry": "euclidean"},
+    )
+
+
+class BatchNormalised(Plugin):
+    """Means normalised over the batch in training, by running averages in evaluation."""
+
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.norm = nn.BatchNorm1d(sizes.latent, affine=False)
+
+    @hookimpl
+    def posterior_params(self, mean, log_variance):
+        return self.norm(mean), log_variance
+
+
+def test_coupling_in_training_is_a_word_of_the_manifest(subject_of):
+    with pytest.raises(CheckFailure, match=r"z of a sentence|mean of a sentence"):
+        kit.check_sentences_do_not_couple(subject_of(BatchNormalised))
+    kit.check_sentences_do_not_couple(subject_of(BatchNormalised, couples="training"))

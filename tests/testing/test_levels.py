@@ -10,7 +10,7 @@ from aecore import Plugin, PosteriorSample, hookimpl
 from aecore import testing as kit
 from aecore.geometry import Ball
 
-PENALTY = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}
+PENALTY = {"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": ["encoder"]}
 GAUSSIAN = {"provides": {"posterior": "gaussian", "geometry": "euclidean"}}
 
 
@@ -81,7 +81,7 @@ def test_a_density_that_hides_from_its_checks(fails):
         kit.check_levels_are_true,
         Hiding,
         """posterior is 'sampled', but its sample has a density
-  due: 'density' or better, so that the density is used and checked""",
+  due: 'own_density' or better, so that the density is used and checked""",
         provides={**PENALTY, "posterior": "sampled", "geometry": "euclidean"},
     )
 

@@ -80,7 +80,7 @@ class PseudoInputs(Plugin):
     @hookimpl
     def pre_train_init(self, session):
         with torch.no_grad():
-            self.inputs.copy_(self.model.features(session.batch())[:3])
+            self.inputs.copy_(session.gather(self.model.features(session.batch()))[:3])
         return []
 
     def components(self):
@@ -128,7 +128,7 @@ class Dual(Plugin):
 
     @hookimpl
     def critic_loss(self, step):
-        return -self.dual(step.features, step.z[:, 0], step.prior_sample()).mean()
+        return -step.mean(self.dual(step.features, step.z[:, 0], step.prior_sample())).sum()
 
 
 class Point(Plugin):
@@ -275,7 +275,7 @@ def provides(*, kl_gradient=("encoder", "prior"), **words):
 
 
 POINT = provides(
-    posterior="point", kl="penalty", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN
+    posterior="point", kl="penalty", kl_estimator="penalty", kl_gradient=(), **EUCLIDEAN
 )
 NONE = provides(
     posterior="none", kl="sentence", kl_estimator="constant", kl_gradient=(), **EUCLIDEAN
@@ -285,7 +285,7 @@ SPHERE = provides(
     prior="density",
     geometry="sphere",
     kl="penalty",
-    kl_estimator="constant",
+    kl_estimator="penalty",
     kl_gradient=(),
 )
 DUAL = provides(posterior="sampled", kl="batch", kl_estimator="dual", **EUCLIDEAN)
@@ -303,7 +303,7 @@ SOUND = [
     (LanguageModel, {"provides": NONE}),
     (
         Penalty,
-        {"provides": provides(kl="penalty", kl_estimator="constant", kl_gradient=("encoder",))},
+        {"provides": provides(kl="penalty", kl_estimator="penalty", kl_gradient=("encoder",))},
     ),
     (Staged, {}),
     (Busy, {}),
@@ -338,6 +338,7 @@ GENERAL = {
     "check_resumed_run_is_identical",
     "check_evaluation_is_deterministic",
     "check_evaluation_leaves_training_alone",
+    "check_two_halves_are_one_batch",
 }
 POSTERIOR = {
     "check_posterior_needs_no_batch",

@@ -81,7 +81,7 @@ def test_sgd_with_the_plateau_goes_on_as_well(tmp_path):
     assert summary["ended"] == "the learning rate was halved 3 times"
     assert summary["selected"]["step"] <= summary["steps"] < 300
     with opened(config(**settings), tmp_path / "cut") as trainer:
-        while trainer.plateau.decays < 2:
+        while trainer.selection.plateau.decays < 2:
             trainer.advance()
         for _ in range(4):
             trainer.advance()

@@ -147,7 +147,7 @@ def test_a_stage_has_a_schedule_over_its_own_steps(corpus, tmp_path):
         pass
     rows = [
         row
-        for row in trainer.journal.path.read_text().splitlines()
+        for row in trainer.record.log.path.read_text().splitlines()
         if '"window"' in row and '"first"' in row
     ]
     import json

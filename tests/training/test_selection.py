@@ -1,5 +1,7 @@
 """Which weights are kept: the rules one by one, and a run whose early collapse has the better bound."""
 
+from types import SimpleNamespace
+
 import pytest
 from support import DEFAULTS, part
 
@@ -11,7 +13,7 @@ BEST = TrainConfig.model_validate({"schedule": "constant"})
 
 
 def selection(config=BEST, *parts):
-    return Selection(config, compose(list(parts), DEFAULTS))
+    return Selection(SimpleNamespace(composition=compose(list(parts), DEFAULTS)), config)
 
 
 def candidate(value=10.0, beta=1.0, moving=False, collapsed=False):
@@ -36,10 +38,10 @@ def test_rates_that_fall_to_zero_keep_the_last():
     ("provides", "metric"),
     [
         (
-            {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": []},
+            {"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": []},
             "objective",
         ),  # a plain autoencoder: its objective is rec
-        ({"kl": "penalty", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder"]}, "last"),
+        ({"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": ["encoder"]}, "last"),
         ({"kl": "batch", "kl_estimator": "dual", "kl_gradient": ["encoder"]}, "last"),
         ({"kl": "sentence", "kl_estimator": "analytic", "kl_gradient": ["encoder"]}, "objective"),
     ],

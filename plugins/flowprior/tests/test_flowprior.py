@@ -250,7 +250,7 @@ def test_the_divergence_is_per_sentence_and_penalties_refuse_it():
     assert subject.level["kl"] == "sentence"
     assert subject.level["kl_estimator"] == "monte-carlo"
     penalty = {"summary": "", "api": ">=1", "hooks": ["kl_term"]}
-    penalty["provides"] = {"kl": "penalty", "kl_estimator": "constant", "kl_gradient": ["encoder"]}
+    penalty["provides"] = {"kl": "penalty", "kl_estimator": "penalty", "kl_gradient": ["encoder"]}
     parts = [
         Part(name, m, "")
         for name, m in (

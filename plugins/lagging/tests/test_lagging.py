@@ -44,6 +44,9 @@ class Scripted:
         self.seen.append(batch.name)
         return torch.tensor(float(self.losses(len(self.seen) - 1)))
 
+    def mean(self, values, batch):
+        return values.mean(0)
+
     def update(self, loss, roles):
         self.updates.append((float(loss), tuple(roles)))
 
@@ -57,7 +60,7 @@ class Scripted:
 
 class Named(SimpleNamespace):
     def __init__(self, name, lengths):
-        super().__init__(name=name, lengths=lengths)
+        super().__init__(name=name, lengths=lengths, global_size=len(lengths))
 
     def __len__(self):
         return len(self.lengths)

@@ -1,5 +1,7 @@
 """What is charged: by hand, against the authors' masks, against finite differences, and by where descent comes to rest."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,8 @@ from aecore.composition import Part, compose
 from aecore.errors import CompositionError
 from aecore.manifest import parse_manifest
 
+#: A step whose batch is all there is: free bits asks it for nothing but means.
+ALL = SimpleNamespace(mean=lambda values: values.mean(0))
 MODES = ["dimension", "sentence", "batch", "kingma"]
 
 
@@ -24,7 +28,7 @@ def free_bits(**settings):
 def charge(kl, **settings):
     """(charged per sentence (B,), gradient of its mean (B, G)), for divergences as lists."""
     raw = torch.as_tensor(kl, dtype=torch.float64).clone().requires_grad_()
-    charged = free_bits(**settings).kl_penalty(kl=raw).sum(1)
+    charged = free_bits(**settings).kl_penalty(step=ALL, kl=raw).sum(1)
     (gradient,) = torch.autograd.grad(charged.mean() + 0 * raw.sum(), raw)
     return charged.detach(), gradient
 
@@ -136,7 +140,7 @@ def descend(mode, floor):
     for _ in range(300):
         kl = kl_divergence(Normal(mean, log_scale.exp()), standard)
         optimiser.zero_grad()
-        (plugin.kl_penalty(kl=kl).sum() + 0 * kl.sum()).backward()
+        (plugin.kl_penalty(step=ALL, kl=kl).sum() + 0 * kl.sum()).backward()
         optimiser.step()
     return kl.detach()
 
@@ -163,19 +167,19 @@ def test_charged_alone_no_dimension_stays_above_its_share():
 def test_the_floor_follows_any_number_of_groups():
     charged, _ = charge([[1.0], [9.0]], target_kl=5.0)
     assert charged.tolist() == [5.0, 9.0]
-    assert free_bits(mode="batch").kl_penalty(kl=torch.ones(3, 7)).shape == (3, 1)
-    assert free_bits(mode="kingma").kl_penalty(kl=torch.ones(3, 7)).shape == (3, 7)
+    assert free_bits(mode="batch").kl_penalty(step=ALL, kl=torch.ones(3, 7)).shape == (3, 1)
+    assert free_bits(mode="kingma").kl_penalty(step=ALL, kl=torch.ones(3, 7)).shape == (3, 7)
 
 
 def test_the_share_on_its_floor_is_logged():
     plugin = free_bits(target_kl=2.0)
-    plugin.kl_penalty(kl=torch.tensor(KL))
+    plugin.kl_penalty(step=ALL, kl=torch.tensor(KL))
     assert float(plugin.logged["free"]) == 0.75
 
 
 def test_the_raw_divergence_is_left_as_it_is():
     kl = torch.tensor(KL)
-    free_bits(target_kl=2.0).kl_penalty(kl=kl)
+    free_bits(target_kl=2.0).kl_penalty(step=ALL, kl=kl)
     assert kl.tolist() == KL
 
 
@@ -195,7 +199,8 @@ def test_each_mode_asks_for_no_more_of_the_divergence_than_it_compares(mode, lea
     levels = ["penalty", "batch", "sentence", "dimension"]
     for level in levels:
         giver = {"summary": "", "api": ">=1", "hooks": ["kl_term"]}
-        giver["provides"] = {"kl": level, "kl_estimator": "dual", "kl_gradient": ["encoder"]}
+        estimator = "penalty" if level == "penalty" else "dual"
+        giver["provides"] = {"kl": level, "kl_estimator": estimator, "kl_gradient": ["encoder"]}
         declared = Catalogue.discover().part("free_bits").manifest
         asked = Part("free_bits", FreeBits.manifest(declared, FreeBits.Config(mode=mode)))
         named = [Part("giver", parse_manifest(giver, "giver", "test")), asked]

@@ -2,8 +2,6 @@
 
 Source: Higgins et al., ICLR 2017, https://openreview.net/forum?id=Sy2fzU9gl, Eq. 4. For text, beta
     < 1 keeps z in use.
-Deviation: weights are selected by the bound with KL weight 1, whatever beta is, so that runs with
-    different beta compare.
 """
 
 from __future__ import annotations

@@ -22,8 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aecore import Plugin, PluginConfig, Role, Sizes, Step, hookimpl
-from aecore.errors import ConfigError
+from aecore import ConfigError, Plugin, PluginConfig, Role, Sizes, Step, hookimpl
 from aecore_flowprior.flows import composed, coupling_layers
 
 

@@ -16,8 +16,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aecore import Batch, Plugin, PluginConfig, Session, Sizes, hookimpl
-from aecore.errors import CompositionError
+from aecore import Batch, CompositionError, Plugin, PluginConfig, Session, Sizes, hookimpl
 
 #: Sentences that show whether mutual information can be measured at all.
 PROBE = 2
@@ -78,7 +77,9 @@ class Lagging(Plugin):
         for step in range(1, self.config.inner_steps + 1):
             batch = batch if step == 1 else session.batch()
             loss = session.loss(batch)
-            losses, tokens = losses + loss.detach() * len(batch), tokens + batch.lengths.sum()
+            n = batch.global_size
+            losses = losses + loss.detach() * n
+            tokens = tokens + session.mean(batch.lengths.to(tokens), batch) * n
             session.update(loss, ["encoder"])
             if step % self.config.window == 0:
                 mean = losses / tokens

@@ -30,8 +30,16 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aecore import Plugin, PluginConfig, PosteriorSample, Role, Sizes, hookimpl, initialise
-from aecore.errors import ConfigError
+from aecore import (
+    ConfigError,
+    Plugin,
+    PluginConfig,
+    PosteriorSample,
+    Role,
+    Sizes,
+    hookimpl,
+    initialise,
+)
 from aecore.geometry import Ball, WrappedNormal
 from aecore_poincare.gyroplanes import Gyroplanes
 

@@ -22,7 +22,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from aecore import Manifest, Plugin, PluginConfig, hookimpl
+from aecore import Manifest, Plugin, PluginConfig, Step, hookimpl
 
 #: The least that each mode needs to know of the divergence.
 NEEDS = {"dimension": "dimension", "kingma": "dimension", "sentence": "sentence", "batch": "batch"}
@@ -57,11 +57,11 @@ class FreeBits(Plugin):
         return declared.model_copy(update={"requires": requires})
 
     @hookimpl
-    def kl_penalty(self, kl: Tensor) -> Tensor:
+    def kl_penalty(self, kl: Tensor, step: Step) -> Tensor:
         """(B, G) -> (B, G) by dimension, else (B, 1), nats per sentence; logs ``free``, the part that lies on its floor."""
         mode = self.config.mode
         charged = kl if NEEDS[mode] == "dimension" else kl.sum(1, keepdim=True)
-        measured = charged.mean(0, keepdim=True) if mode in {"batch", "kingma"} else charged
+        measured = step.mean(charged).unsqueeze(0) if mode in {"batch", "kingma"} else charged
         floor = self.config.target_kl / charged.shape[1]
         above = measured > floor
         self.log(free=1 - above.to(kl.dtype).mean())

@@ -13,14 +13,12 @@ Deviations:
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Session, Sizes, Stage, Step, hookimpl
-from aecore_pretrain_fb.loading import load_roles
 
 #: The longest stage unless one is asked for, epochs, and its share of a shorter run.
 EPOCHS, SHARE = 20.0, 1 / 3
@@ -71,7 +69,7 @@ class Pretraining(Plugin):
         c = self.config
         if c.autoencoder is not None:
             roles = ("encoder",) if c.reset_decoder else ("encoder", "decoder")
-            load_roles(Path(c.autoencoder), self.model, session.corpus.vocabulary, *roles)
+            session.take(c.autoencoder, *roles)
             self._finish(session)
             return []
         planned = (

@@ -21,8 +21,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from aecore import Plugin, PluginConfig, Role, Sizes, hookimpl
-from aecore.errors import PluginError
+from aecore import Plugin, PluginConfig, PluginError, Role, Sizes, hookimpl
 from aecore_priors.usage import usage
 
 

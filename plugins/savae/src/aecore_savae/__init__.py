@@ -79,7 +79,9 @@ class SaVae(Plugin):
         self, features: Tensor, n_samples: int, batch: Batch | None
     ) -> PosteriorSample:
         """z from the refined Gaussian, (B, K, D); from the encoder's where there is no sentence to refine it on."""
-        parameters = self.head(features)
+        mean, log_variance = self.head(features).chunk(2, -1)
+        found = self.model.posterior_params(mean, log_variance, batch)
+        parameters = torch.cat(found, -1)
         if batch is not None:
             parameters = self._refined(parameters, features, batch)
         normal = gaussian(parameters)

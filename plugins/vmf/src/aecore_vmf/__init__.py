@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecore import (
+    ConfigError,
     Manifest,
     Plugin,
     PluginConfig,
@@ -38,7 +39,6 @@ from aecore import (
     hookimpl,
     initialise,
 )
-from aecore.errors import ConfigError
 from aecore.geometry import Sphere
 from aecore_vmf.bessel import divergence, log_area, log_normaliser
 from aecore_vmf.distribution import VonMisesFisher

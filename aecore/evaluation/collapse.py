@@ -1,4 +1,4 @@
-"""Alarms: posterior collapse, and a KL that says nothing of the sentence; with what to try. They change no step."""
+"""Posterior collapse: whether the decoder ignores z, and whether the KL is information; measured, judged, in words."""
 
 from __future__ import annotations
 
@@ -10,13 +10,10 @@ import torch
 from torch import Tensor
 
 from aecore.batch import Batch
-from aecore.catalogue import Catalogue
-from aecore.composition import DEFAULTS, Composition, compose, reaches
+from aecore.composition import Composition, reaches
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
-from aecore.errors import CompositionError
 from aecore.evaluation.information import Drawn, gaussian_draws, mutual_information
-from aecore.hookspec import HOOKS
 from aecore.model import Model, evaluating
 from aecore.progress import Progress
 from aecore.streams import Streams
@@ -40,18 +37,6 @@ COLLAPSED, IDLE = "collapsed", "idle"
 ALARMS = {
     COLLAPSED: ("the posterior has collapsed", "the posterior is no longer collapsed"),
     IDLE: ("most of the KL says nothing of the sentence", "the KL tells sentences apart again"),
-}
-#: What to try against an idle KL: it is the price of means and deviations that all sentences share.
-AGAINST_IDLE = (
-    "try: more steps or a larger train.lr: the code is learnt after the KL is paid",
-    "try: --plugin ae_pretrain: an encoder that knows the sentences before the KL is charged",
-)
-
-#: Hooks that can hold the KL up, and how.
-REMEDIES = {
-    "beta_schedule": "a smaller weight on the KL, at first or throughout, or a set point for it",
-    "kl_penalty": "part of the KL free of charge",
-    "before_step": "more updates for the encoder",
 }
 
 
@@ -169,24 +154,6 @@ def idle_signs(figures: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def announce(
-    progress: Progress, model: Model, figures: Mapping[str, Any], before: Sequence[str]
-) -> list[str]:
-    """Raise an alarm when its state begins, and say when it is over; the alarms that hold now.
-
-    Args:
-        before: those that held at the last validation.
-    """
-    signs = signs_of(figures)
-    for alarm, lines in signs.items():
-        if alarm not in before:
-            progress.alarm(described(alarm, lines, model.composition))
-    for alarm in before:
-        if alarm not in signs:
-            progress.note(ALARMS[alarm][1])
-    return list(signs)
-
-
 def signs_of(figures: Mapping[str, Any]) -> dict[str, list[str]]:
     """What shows each alarm; a collapsed posterior has no KL to be idle."""
     if collapsed := collapse_signs(figures):
@@ -195,66 +162,20 @@ def signs_of(figures: Mapping[str, Any]) -> dict[str, list[str]]:
     return {IDLE: idle} if idle else {}
 
 
-def described(alarm: str, signs: Sequence[str], composition: Composition) -> str:
-    """The text of an alarm: what is wrong, how that shows, what to try."""
-    tries = remedies(composition) if alarm == COLLAPSED else against_idle(composition)
-    return "\n".join([ALARMS[alarm][0], *(f"  {line}" for line in [*signs, *tries])])
+def raise_alarms(
+    progress: Progress, composition: Composition, figures: Mapping[str, Any], before: Sequence[str]
+) -> list[str]:
+    """Raise an alarm when its state begins, and say when it is over; the alarms that hold now.
 
-
-def against_idle(composition: Composition) -> list[str]:
-    """What to try against an idle KL, without what the composition has already."""
-    return [
-        line
-        for line in AGAINST_IDLE
-        if not any(f"--plugin {name}:" in line for name in composition.names)
-    ]
-
-
-def remedies(composition: Composition, catalogue: Catalogue | None = None) -> list[str]:
-    """What to try, a line each: plugins of the catalogue that the composition does not use and would compose with."""
-    found = catalogue or Catalogue.discover()
-    lines = []
-    for hook, effect in REMEDIES.items():
-        names = [name for name in _with_hook(found, hook) if _fits(name, hook, composition, found)]
-        if names:
-            *most, last = names
-            lines.append(
-                f"try: --plugin {', '.join(most) + ' or ' if most else ''}{last}: {effect}"
-            )
-    owner = composition.owners.get("beta_schedule", DEFAULTS)
-    if owner != DEFAULTS:
-        lines.append(f"or:  other settings of '{owner}'; see: aecore plugins info {owner}")
-    return lines
-
-
-def _fits(name: str, hook: str, composition: Composition, catalogue: Catalogue) -> bool:
-    """Whether the plugin is new to the composition and composes with it, in the place of its owner of ``hook`` if it has one.
-
-    Of one that is not installed, nothing but its hooks is known, and they are enough to name it.
+    Args:
+        figures: a validation line of metrics.jsonl.
+        before: those that held at the last validation.
     """
-    if name in composition.names:
-        return False
-    if name not in catalogue.entries:
-        return True
-    replaced = composition.owners[hook] if HOOKS[hook].kind == "owner" else ""
-    parts = [part for part in composition.parts if part.name not in {DEFAULTS, replaced}]
-    try:
-        compose([*parts, catalogue.part(name)], catalogue.defaults)
-    except CompositionError:
-        return False
-    return True
-
-
-def _with_hook(catalogue: Catalogue, hook: str) -> Iterator[str]:
-    """The names of the plugins that have a hook, installed ones first."""
-    for name, entry in catalogue.entries.items():
-        if (
-            name != DEFAULTS
-            and entry.status == "ok"
-            and entry.manifest is not None
-            and hook in entry.manifest.hooks
-        ):
-            yield name
-    for name, listing in catalogue.known.items():
-        if name not in catalogue.entries and hook in listing.hooks:
-            yield name
+    signs = signs_of(figures)
+    for kind, lines in signs.items():
+        if kind not in before:
+            progress.alarm(kind, lines, composition)
+    for kind in before:
+        if kind not in signs:
+            progress.note(ALARMS[kind][1])
+    return list(signs)

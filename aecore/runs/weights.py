@@ -1,4 +1,4 @@
-"""Taking over the parameters of another run."""
+"""What a finished run has to give: its vocabulary, its selected weights, or the parameters of some roles."""
 
 from __future__ import annotations
 
@@ -9,12 +9,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from aecore import Model
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import RunError
-from aecore.run import read_vocabulary
+from aecore.model import Model
 from aecore.runs.checkpoint import load_tensors
 from aecore.runs.folder import RunFolder
+
+
+def read_vocabulary(folder: RunFolder) -> Vocabulary:
+    """tokenizer.json of a run."""
+    try:
+        return Vocabulary.from_json(folder.tokenizer.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise RunError(f"'{folder.tokenizer}' cannot be read", f"reason: {error}") from error
+
+
+def load_weights(model: Model, folder: RunFolder) -> None:
+    """Load model.safetensors, which must hold exactly the tensors of the composition."""
+    tensors, _ = load_tensors(folder.weights)
+    try:
+        model.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise RunError(
+            f"the weights in '{folder.weights}' do not fit its config.toml",
+            f"composition: {model.composition.label}",
+            *str(error).split("\n\t")[1:4],
+            "likely: config.toml was edited, or a plugin's version has changed",
+        ) from error
 
 
 def load_roles(path: Path, model: Model, vocabulary: Vocabulary, *roles: str) -> None:

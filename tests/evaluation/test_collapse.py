@@ -1,29 +1,25 @@
-"""The collapse alarm: what the decoder gains from z, when the alarm is raised, what it suggests."""
+"""Posterior collapse: what the decoder gains from z, what z tells, and when an alarm is raised."""
 
 import json
 import math
 
 import pytest
 import torch
-from support import build, part, trainer_of
+from support import build, trainer_of
 
 from aecore import Plugin, PosteriorSample, hookimpl
-from aecore.catalogue import Catalogue
-from aecore.composition import compose
 from aecore.data.splits import Split
-from aecore.progress import Silent
-from aecore.streams import Streams, stream
-from aecore.training.trainer import Trainer
-from aecore.training.watch import (
-    announce,
+from aecore.evaluation.collapse import (
     collapse_signs,
-    described,
     idle_signs,
     information_in_z,
-    remedies,
+    raise_alarms,
     signs_of,
     z_gap_of,
 )
+from aecore.progress import Silent
+from aecore.streams import Streams, stream
+from aecore.training.trainer import Trainer
 
 SOUND = {"nll_elbo": 20.0, "kl": 3.0, "au": 4, "z_gap": 2.5}
 
@@ -35,7 +31,7 @@ class Point(Plugin):
         "provides": {
             "posterior": "point",
             "kl": "penalty",
-            "kl_estimator": "constant",
+            "kl_estimator": "penalty",
             "kl_gradient": [],
         }
     }
@@ -56,7 +52,7 @@ def with_large_weights(model):
     return model
 
 
-def test_the_gain_of_two_sentences_by_hand(corpus):
+def test_the_gap_of_two_sentences_by_hand(corpus):
     model = with_large_weights(build(Point))
     split = Split.of("valid", ["a b c", "d e f g"], corpus.vocabulary)
     batch = split.batch(torch.tensor([0, 1]))
@@ -119,49 +115,26 @@ class Listening(Silent):
     def __init__(self):
         self.alarms, self.notes = [], []
 
-    def alarm(self, text):
-        self.alarms.append(text)
+    def alarm(self, kind, signs, composition):
+        self.alarms.append((kind, *signs))
 
     def note(self, text):
         self.notes.append(text)
 
 
 def test_the_alarm_is_raised_where_a_collapse_begins():
-    heard, model, alarms = Listening(), build(), []
+    heard, composition, alarms = Listening(), build().composition, []
     for figures in (SOUND, {**SOUND, "au": 0}, {**SOUND, "au": 0}, SOUND, {**SOUND, "kl": 0.0}):
-        alarms = announce(heard, model, figures, alarms)
+        alarms = raise_alarms(heard, composition, figures, alarms)
     assert alarms == ["collapsed"]
-    assert [text.splitlines()[1].strip()[:10] for text in heard.alarms] == [
-        "no unit is",
-        "the KL is ",
+    assert [(kind, sign[:10]) for kind, sign in heard.alarms] == [
+        ("collapsed", "no unit is"),
+        ("collapsed", "the KL is "),
     ]
     assert heard.notes == ["the posterior is no longer collapsed"]
 
 
-def test_it_suggests_what_the_catalogue_knows_and_the_run_does_not_use():
-    assert remedies(build().composition, Catalogue({}, {})) == []
-    catalogue = Catalogue.discover()
-    plain = "\n".join(remedies(build().composition, catalogue))
-    assert "try: --plugin annealing, " in plain
-    parts = [part("annealing", ["beta_schedule"])]
-    steered = "\n".join(remedies(compose(parts, catalogue.defaults), catalogue))
-    assert "--plugin betavae" in steered
-    assert "annealing," not in steered
-    assert steered.endswith(
-        "or:  other settings of 'annealing'; see: aecore plugins info annealing"
-    )
-
-
-def test_it_suggests_nothing_that_the_run_would_refuse():
-    catalogue = Catalogue.discover()
-    uncharged = compose([catalogue.part("ae")], catalogue.defaults)
-    text = "\n".join(remedies(uncharged, catalogue))
-    for name in ("annealing", "betavae", "controlvae", "cyclical", "free_bits"):
-        assert name not in text
-    assert "lagging" in text
-
-
-def test_a_run_writes_the_gain_and_remembers_the_alarm(corpus, tmp_path):
+def test_a_run_writes_the_gap_and_remembers_the_alarm(corpus, tmp_path):
     trainer = trainer_of(build(), corpus, tmp_path / "run", epochs=2)
     trainer.progress = heard = Listening()
     while trainer.advance():
@@ -212,17 +185,6 @@ def test_a_kl_far_above_the_mutual_information_is_idle(figures, idle):
 def test_a_collapse_is_not_called_idle_too():
     assert list(signs_of({**SOUND, "au": 0, "mi_256": 0.0})) == ["collapsed"]
     assert list(signs_of({**SOUND, "mi_256": 0.1})) == ["idle"]
-
-
-def test_the_alarm_says_how_much_and_what_to_try():
-    text = described("idle", idle_signs({**SOUND, "kl": 15.5, "mi_256": 2.6}), build().composition)
-    assert text.splitlines()[:2] == [
-        "most of the KL says nothing of the sentence",
-        "  of 15.50 nats of KL, 2.60 tell sentences apart (mutual information, of at most 5.55)",
-    ]
-    assert "--plugin ae_pretrain" in text
-    pretrained = compose([Catalogue.discover().part("ae_pretrain")], Catalogue.discover().defaults)
-    assert "--plugin ae_pretrain" not in described("idle", ["x"], pretrained)
 
 
 class Far(Plugin):

@@ -1,0 +1,178 @@
+"""The record of a run: metrics.jsonl, the checkpoint, the selected weights and the summary; the trainer touches no file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import aecore
+from aecore import ranks
+from aecore.errors import RunError
+from aecore.progress import Progress
+from aecore.runs.checkpoint import load_tensors, save_tensors
+from aecore.runs.files import append, to_json, truncate, write_atomic
+from aecore.runs.folder import RunFolder
+from aecore.training.meter import Meter
+
+
+class MetricsLog:
+    """metrics.jsonl: the means of scalars over a window of steps and over an epoch, one object a line, appended.
+
+    What belongs to a line that is half finished travels in the checkpoint.
+
+    Args:
+        path: metrics.jsonl.
+        progress: hears every line.
+    """
+
+    def __init__(self, path: Path, progress: Progress) -> None:
+        self.path = path
+        self.progress = progress
+        self.window, self.span = Meter(), Meter()
+        self.length = 0
+        self.restart_clock()
+
+    def create(self) -> None:
+        """An empty file."""
+        if ranks.first():
+            write_atomic(self.path, b"")
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint: lines written after it are cut off, since they are written again."""
+        self.window, self.span = Meter(state["window"]), Meter(state["span"])
+        if ranks.first():
+            self.length = truncate(self.path, state["length"])
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        return {"window": self.window.state(), "span": self.span.state(), "length": self.length}
+
+    def restart_clock(self) -> None:
+        """Count time and tokens from here, so that a rate holds training alone."""
+        self._since, self._tokens = time.monotonic(), 0
+
+    def add(self, values: Mapping[str, float | Tensor], sentences: int, tokens: int) -> None:
+        """The batch means of one step."""
+        self.window.add(values, sentences)
+        self.span.add(values, sentences)
+        self._tokens += tokens
+
+    def end_window(self, where: Mapping[str, Any]) -> None:
+        """Write the means since the last window, if there was a step."""
+        means = self.window.means()
+        if means:
+            rate = round(self._tokens / max(time.monotonic() - self._since, 1e-9), 1)
+            kind = {"split": "train", "span": "window"}
+            self.write({**where, **kind, **means, "tokens_per_s": rate})
+            self.window = Meter()
+        self.restart_clock()
+
+    def end_span(self, where: Mapping[str, Any]) -> None:
+        """Write the means since the epoch began."""
+        self.write({**where, "split": "train", "span": "epoch", **self.span.means()})
+        self.span = Meter()
+
+    def write(self, row: Mapping[str, Any]) -> None:
+        """Append one line, and tell it."""
+        if ranks.first():
+            text = to_json(row) + "\n"
+            append(self.path, text)
+            self.length += len(text.encode())
+        self.progress.row(row)
+
+
+class Record:
+    """Writes what a run leaves behind, and reads back what a resume needs; of several ranks the first alone writes.
+
+    Args:
+        folder: the run's.
+        data: name and fingerprint of the corpus: a checkpoint goes on with no other.
+        progress: hears every line of metrics.jsonl.
+    """
+
+    def __init__(self, folder: RunFolder, data: tuple[str, str], progress: Progress) -> None:
+        self.folder = folder
+        self.data = data
+        self.log = MetricsLog(folder.metrics, progress)
+        self.saved_at = time.monotonic()
+
+    def create(self, tokenizer: str) -> None:
+        """The files that must exist before the first step."""
+        if ranks.first():
+            write_atomic(self.folder.tokenizer, tokenizer.encode())
+        self.log.create()
+
+    def checkpoint(
+        self, tensors: Mapping[str, Tensor], state: Mapping[str, Any], device: torch.device
+    ) -> None:
+        """Write all that a resume needs, in one file with one rename.
+
+        Raises:
+            RunError: when it cannot be written; the one before is kept.
+        """
+        meta = {
+            "state": dict(state),
+            "log": self.log.state(),
+            "data": self.data[1],
+            "environment": environment(device),
+        }
+        try:
+            if ranks.first():
+                save_tensors(self.folder.checkpoint, tensors, meta)
+        except RunError as error:
+            way_out = (
+                f"make room, then go on from the last checkpoint: aecore resume {self.folder.path}"
+            )
+            raise RunError(error.what, *error.evidence, way_out) from error
+        self.saved_at = time.monotonic()
+
+    def restore(self, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any], str]:
+        """Tensors and state of the checkpoint, and what has changed since, in words; the log goes on from there.
+
+        Raises:
+            RunError: when it is damaged, or the corpus is not the one it was written with.
+        """
+        tensors, meta = load_tensors(self.folder.checkpoint)
+        spec, fingerprint = self.data
+        if meta["data"] != fingerprint:
+            raise RunError(
+                f"the corpus '{spec}' has changed since '{self.folder.path}' was started",
+                "a resumed run must see the same sentences: put the old files back, or train a new "
+                "run",
+            )
+        self.log.restore(meta["log"])
+        return tensors, meta["state"], changed(meta["environment"], environment(device))
+
+    def weights(self, tensors: Mapping[str, Tensor], step: int) -> None:
+        """Write model.safetensors, the selected weights of a joint step."""
+        if ranks.first():
+            save_tensors(self.folder.weights, tensors, {"step": step})
+
+    def summary(self, values: Mapping[str, Any]) -> None:
+        """Write summary.json."""
+        if ranks.first():
+            write_atomic(self.folder.summary, (to_json(values, indent=2) + "\n").encode())
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What has to be the same for a resumed run to be the same bit for bit."""
+    return {
+        "aecore": aecore.__version__,
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """What differs between two environments, in words; empty where nothing does."""
+    return ", ".join(
+        f"{name}: {old.get(name)} then, {new[name]} now"
+        for name in new
+        if old.get(name) != new[name]
+    )
