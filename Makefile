@@ -15,7 +15,7 @@ train: install ## train ControlVAE on the toy corpus
 	$(RUN) aecore_cli train --plugin controlvae --set controlvae.target_kl=18
 
 test: install ## the tests, without those of the whole system
-	$(RUN) pytest -q
+	$(RUN) pytest -q --numprocesses 2
 
 check: install ## format, lint, types, generated files
 	$(RUN) ruff format --check
@@ -23,7 +23,7 @@ check: install ## format, lint, types, generated files
 	$(RUN) mypy
 	.venv/bin/python tools/registry.py --check
 
-registry: install ## write registry.toml from the plugins
+registry: install ## write registry.toml, docs/plugins.md, docs/manifest.md
 	.venv/bin/python tools/registry.py
 
 format: install ## lay the code out, and mend what ruff can mend

@@ -39,6 +39,60 @@ GIVEN_BY: dict[str, tuple[str, ...]] = {
     "objective_gradient": ("objective",),
     "geometry": ("posterior_sample", "prior_logprob"),
 }
+#: What the levels of a word say, for docs/manifest.md.
+MEANINGS: dict[str, dict[str, str]] = {
+    "posterior": {
+        "none": "no latent",
+        "point": "a code without noise",
+        "sampled": "draws alone: an implicit posterior",
+        "own_density": "log q(z given x) at its own draws, as after an autoregressive flow",
+        "density": "a `distribution` whose `log_prob` can be asked at any z",
+        "gaussian": "a diagonal normal with `mean` and `stddev`, whose owner asks `posterior_params`",
+    },
+    "prior": {
+        "samples": "draws alone",
+        "density": "log p(z) as well",
+        "standard": "N(0, I)",
+    },
+    "kl": {
+        "penalty": "no divergence: an MMD, an adversarial loss, 0; it may be negative, and is reported as `penalty`",
+        "batch": "one value that all sentences of a batch share",
+        "sentence": "a value per sentence, (B, 1) or (B, G)",
+        "dimension": "(B, D): it is a sum over latent dimensions",
+    },
+    "kl_estimator": {
+        "analytic": "a closed form",
+        "monte-carlo": "log q - log p at the draw",
+        "dual": "a critic's lower bound, which is never part of a likelihood",
+        "constant": "the same for every sentence and every step",
+        "penalty": 'no divergence; goes with `kl = "penalty"`',
+    },
+    "kl_gradient": {
+        "encoder": "encoder and posterior",
+        "prior": "a learned prior",
+    },
+    "objective_gradient": {
+        "encoder": "encoder and posterior",
+        "decoder": "decoder",
+    },
+    "geometry": {
+        "euclidean": "R^D",
+        "sphere": "unit vectors",
+        "ball": "the Poincaré ball",
+    },
+    "batching": {
+        "bucketed": "sentences of like length together, which saves pads",
+        "mixed": "at random, for methods that compare the codes of a batch; it wins where plugins differ",
+    },
+    "couples": {
+        "training": "in training alone, as batch normalisation does; evaluation is sentence by sentence",
+    },
+    "select_on": {
+        "objective": "what the method minimises, at its own beta and with its penalties",
+        "rec": "the reconstruction",
+        "nll_elbo": "the bound at beta 1",
+    },
+}
 #: Hooks that make sense only together.
 TOGETHER: tuple[tuple[str, str], ...] = (("prior_logprob", "prior_sample"),)
 
@@ -73,24 +127,36 @@ Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)
 class Paper(_Data):
     """Where the method comes from."""
 
-    title: str
-    venue: str
-    year: int
-    url: str = ""
+    title: str = Field(description="as published")
+    venue: str = Field(description="the conference or journal, such as `ICLR`")
+    year: int = Field(description="of publication")
+    url: str = Field("", description="a page of the paper")
 
 
 class Capabilities(_Data):
     """Words of the composition; None where nothing is said."""
 
     posterior: Literal["none", "point", "sampled", "own_density", "density", "gaussian"] | None = (
-        None
+        Field(None, description="what is known of q(z given x)")
     )
-    prior: Literal["samples", "density", "standard"] | None = None
-    kl: Literal["penalty", "batch", "sentence", "dimension"] | None = None
-    kl_estimator: Literal["analytic", "monte-carlo", "dual", "constant", "penalty"] | None = None
-    kl_gradient: frozenset[KlGradient] | None = None
-    objective_gradient: frozenset[ObjectiveGradient] | None = None
-    geometry: Literal["euclidean", "sphere", "ball"] | None = None
+    prior: Literal["samples", "density", "standard"] | None = Field(
+        None, description="what is known of p(z)"
+    )
+    kl: Literal["penalty", "batch", "sentence", "dimension"] | None = Field(
+        None, description="how fine the divergence that `kl_term` returns is"
+    )
+    kl_estimator: Literal["analytic", "monte-carlo", "dual", "constant", "penalty"] | None = Field(
+        None, description="how it is estimated; figures carry this word"
+    )
+    kl_gradient: frozenset[KlGradient] | None = Field(
+        None, description="the roles that its gradient reaches; a list, which may be empty"
+    )
+    objective_gradient: frozenset[ObjectiveGradient] | None = Field(
+        None, description="the roles that the gradient of `objective` reaches; a list"
+    )
+    geometry: Literal["euclidean", "sphere", "ball"] | None = Field(
+        None, description="the space that latents live in"
+    )
 
     def stated(self) -> dict[str, str | frozenset[str]]:
         """The words that are said, in the order of the class."""
@@ -102,24 +168,36 @@ class Capabilities(_Data):
 
 
 class Manifest(_Data):
-    """One table of plugin.toml; ``Plugin.manifest(config)`` refines it by settings.
+    """One table of plugin.toml, docs/manifest.md; ``Plugin.manifest(config)`` refines it by settings."""
 
-    ``published`` holds the settings that the paper ran with, where they are not the defaults: they
-    stand in for these under ``train.recipe = published``. ``exceptions`` names the checks of the
-    conformance kit that the method cannot pass, each with the reason.
-    """
-
-    summary: str
-    api: ApiRange
-    hooks: tuple[HookName, ...]
-    paper: Paper | None = None
-    provides: Capabilities = Field(default_factory=Capabilities)
-    requires: Capabilities = Field(default_factory=Capabilities)
-    batching: Batching = "bucketed"
-    couples: Literal["training"] | None = None
-    select_on: Literal["objective", "rec", "nll_elbo"] = "objective"
-    published: dict[str, Any] = Field(default_factory=dict)
-    exceptions: dict[str, Sentence] = Field(default_factory=dict)
+    summary: str = Field(description="what the method does, in a line")
+    api: ApiRange = Field(description="the contracts that it was written for, such as `>=1,<2`")
+    hooks: tuple[HookName, ...] = Field(description="the hooks that the class implements")
+    paper: Paper | None = Field(None, description="where the method comes from; a table")
+    provides: Capabilities = Field(
+        default_factory=Capabilities,
+        description="what its hooks give, at its default settings; a table of capabilities",
+    )
+    requires: Capabilities = Field(
+        default_factory=Capabilities,
+        description="the least that it needs of the others; a table of capabilities",
+    )
+    batching: Batching = Field("bucketed", description="how an epoch is cut into batches")
+    couples: Literal["training"] | None = Field(
+        None, description="when the sentences of a batch have to do with each other"
+    )
+    select_on: Literal["objective", "rec", "nll_elbo"] = Field(
+        "objective", description="the validation figure by which weights are kept under a plateau"
+    )
+    published: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings that the paper ran with, where they are not the defaults: "
+        "they stand in for these under `train.recipe = published`; a table",
+    )
+    exceptions: dict[str, Sentence] = Field(
+        default_factory=dict,
+        description="checks of the conformance kit that the method cannot pass, and why; a table",
+    )
 
     @property
     def compatible(self) -> bool:

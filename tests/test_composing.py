@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from itertools import combinations
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from aecore.catalogue import Catalogue
 from aecore.composition import compose
 from aecore.errors import CompositionError
 
+PLUGINS = Path(__file__).parents[1] / "plugins"
 PAGE = (Path(__file__).parents[1] / "docs" / "composing.md").read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(\w+)` \+ `(\w+)` \| (built|refused) \| (.+) \|$", PAGE, re.MULTILINE)
 NAMES = ["ae", "ae_pretrain", "annealing", "betavae", "controlvae", "cyclical", "free_bits"]
@@ -81,9 +83,9 @@ def test_a_method_is_what_the_page_says_under_its_settings(name, learned, cells)
 
 def test_every_method_has_a_row():
     owners = {"posterior_sample", "prior_logprob", "before_step"}
-    entries = Catalogue.discover().entries.values()
+    ours = [tomllib.loads(path.read_text()) for path in PLUGINS.glob("*/src/*/plugin.toml")]
     found = {
-        e.name for e in entries if e.manifest and owners & set(e.manifest.hooks) and e.name != "vae"
+        name for tables in ours for name, told in tables.items() if owners & set(told["hooks"])
     }
     assert found == {name for name, _, _ in METHODS}
 

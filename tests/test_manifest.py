@@ -1,11 +1,17 @@
 """plugin.toml: what it may say, and what it may not."""
 
+import importlib
+import re
+import tomllib
+from pathlib import Path
+
 import pytest
 
 from aecore.hookspec import HOOKS
 from aecore.manifest import (
     GIVEN_BY,
     LEVELS,
+    MEANINGS,
     Capabilities,
     ManifestError,
     parse_manifest,
@@ -142,3 +148,16 @@ def test_the_words_of_the_schema_are_the_levels():
             assert getattr(Capabilities.model_validate({word: level}), word) == level
     assert set(GIVEN_BY) == set(Capabilities.model_fields)
     assert {hook for hooks in GIVEN_BY.values() for hook in hooks} <= set(HOOKS)
+
+
+def test_the_page_of_the_manifest_is_that_of_the_schema(monkeypatch):
+    """docs/manifest.md is written from aecore.manifest: every word, every level and its meaning."""
+    root = Path(__file__).parents[1]
+    monkeypatch.syspath_prepend(str(root / "tools"))
+    written = importlib.import_module("manifest_page").page()
+    assert (root / "docs" / "manifest.md").read_text(encoding="utf-8") == written
+    for word, levels in LEVELS.items():
+        assert list(MEANINGS[word]) == list(levels)
+    (name, table), *more = tomllib.loads(re.search(r"```toml\n(.*?)```", written, re.S)[1]).items()
+    assert parse_manifest(table, name, "the page").hooks == ("kl_penalty",)
+    assert not more

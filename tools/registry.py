@@ -1,16 +1,28 @@
-"""Write registry.toml, and the table in README.md, from the plugins/ folders; with --check, only compare."""
+"""Write registry.toml, docs/plugins.md and the names in README.md from plugins/, docs/manifest.md from the schema.
+
+With ``--check`` nothing is written, and 1 returned where a file is another.
+"""
 
 from __future__ import annotations
 
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import tomli_w
+from manifest_page import page
 
 ROOT = Path(__file__).parent.parent
 BEGIN, END = "<!-- plugins: written by make registry -->", "<!-- end of plugins -->"
+PLUGINS = """\
+# The plugins
+
+<!-- written from plugins/*/src/*/plugin.toml by make registry -->
+
+`aecore plugins info NAME` shows settings, sources and deviations.
+"""
 HEADER = "# The plugins that aecore knows, installed or not. Generated from plugins/*/src/*/plugin.toml: make registry\n\n"
 
 
@@ -44,29 +56,31 @@ def render() -> str:
     return HEADER + tomli_w.dumps(entries())
 
 
-def table() -> str:
-    """The plugins as a Markdown table."""
-    rows = ["| plugin | what it does | paper | hooks |", "|---|---|---|---|"]
+def plugins_page() -> str:
+    """docs/plugins.md: the plugins as a Markdown table."""
+    rows = [PLUGINS, "| plugin | what it does | paper | hooks |", "|---|---|---|---|"]
     for name, entry in sorted(entries().items()):
         paper = entry.get("paper")
         source = f"[{paper['venue']} {paper['year']}]({paper['url']})" if paper else "-"
         rows.append(
             f"| `{name}` | {entry['summary']} | {source} | {', '.join(f'`{hook}`' for hook in entry['hooks'])} |"
         )
-    return "\n".join(rows)
+    return "\n".join(rows) + "\n"
 
 
-def with_table(readme: str) -> str:
-    """README.md with the table as it should be."""
+def with_names(readme: str) -> str:
+    """README.md with the names of the plugins as they should be."""
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n{table()}\n{END}{after}"
+    names = textwrap.fill(", ".join(f"`{name}`" for name in entries()), 100)
+    return f"{before}{BEGIN}\n{names}\n{END}{after}"
 
 
 def main() -> int:
     """0 when the files are written, or are as they should be; 1 when --check finds another."""
     registry, readme = ROOT / "registry.toml", ROOT / "README.md"
-    due = {registry: render(), readme: with_table(readme.read_text(encoding="utf-8"))}
+    due = {registry: render(), readme: with_names(readme.read_text(encoding="utf-8"))}
+    due |= {ROOT / "docs" / "plugins.md": plugins_page(), ROOT / "docs" / "manifest.md": page()}
     stale = [
         file
         for file, text in due.items()
@@ -74,7 +88,7 @@ def main() -> int:
     ]
     if "--check" in sys.argv:
         for file in stale:
-            print(f"{file.name} differs from the plugins: make registry")
+            print(f"{file.name} differs from what it is written from: make registry")
         return 1 if stale else 0
     for file in stale:
         file.write_text(due[file], encoding="utf-8")

@@ -12,7 +12,6 @@ from aecore_cli import options as o
 from aecore_cli.show import print_json, print_table, working
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},

@@ -172,6 +172,7 @@ def training(tmp_path):
         child.communicate()
 
 
+@pytest.mark.verify
 def test_a_signal_stops_the_training_with_a_checkpoint(tmp_path, training):
     expected = {"int": (signal.SIGINT, 130), "term": (signal.SIGTERM, 143)}
     children = {name: training(name) for name in expected}

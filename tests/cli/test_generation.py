@@ -20,6 +20,7 @@ def file(cli, tmp_path):
     return "f.txt"
 
 
+@pytest.mark.verify
 def test_encode_and_decode_in_a_pipe_are_reconstruct(run, tmp_path):
     (tmp_path / "f.txt").write_text(SENTENCES)
     command = f"{sys.executable} -m aecore_cli"

@@ -90,6 +90,7 @@ def test_windows_that_an_epoch_cut_short_are_left_out():
     assert draw([*rows(), short], "a run") == draw(rows(), "a run")
 
 
+@pytest.mark.verify
 def test_equal_rows_give_equal_bytes_in_any_process():
     script = (
         "import sys, hashlib; sys.path.insert(0, sys.argv[1]); from test_curves import rows\n"

@@ -71,6 +71,7 @@ def test_twenty_saves_are_the_same_bytes(tmp_path):
         assert data == first
 
 
+@pytest.mark.verify
 def test_another_process_writes_the_same_bytes(tmp_path):
     code = (
         "import sys, torch; from pathlib import Path; from aecore.runs.checkpoint import save_tensors\n"

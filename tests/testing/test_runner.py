@@ -168,6 +168,7 @@ def test_pytest_parameters_are_the_promises(subject_of):
     assert both[0].id.startswith("same-check_")
 
 
+@pytest.mark.verify
 def test_the_kit_does_not_import_pytest():
     code = "import aecore.testing, sys; sys.exit('pytest' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -7,6 +7,7 @@ import pytest
 from aecore_annealing import Annealing
 
 from aecore import Sizes
+from aecore.testing import parametrize_with_checks
 
 
 def beta(index, *, steps_per_epoch=100, total_steps=2000, **settings):
@@ -72,3 +73,8 @@ def test_the_warm_up_is_half_of_a_short_run_and_ten_epochs_of_a_long_one():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         Annealing.Config(**settings)
+
+
+@parametrize_with_checks("annealing")
+def test_conformance(subject, check):
+    check(subject)

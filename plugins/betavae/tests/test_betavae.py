@@ -10,6 +10,7 @@ from aecore import Sizes
 from aecore.api import opened
 from aecore.runs.config import build_config
 from aecore.step import Step
+from aecore.testing import parametrize_with_checks
 
 
 def test_the_weight_is_the_setting():
@@ -45,3 +46,8 @@ def test_it_does_not_share_the_weight_with_another_schedule(tmp_path):
     ):
         aecore.train(["betavae", "annealing"], out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+@parametrize_with_checks("betavae")
+def test_conformance(subject, check):
+    check(subject)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from aecore import Sizes
+from aecore.testing import parametrize_with_checks
 
 
 def controller(**settings):
@@ -139,3 +140,8 @@ def test_a_small_increment_is_not_lost_near_one():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         ControlVAE.Config(**settings)
+
+
+@parametrize_with_checks("controlvae")
+def test_conformance(subject, check):
+    check(subject)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aecore import Sizes
+from aecore.testing import parametrize_with_checks
 
 
 def schedule(**settings):
@@ -171,3 +172,8 @@ def test_a_cycle_that_fits_is_not_warned_of(settings):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         Cyclical.Config(**settings)
+
+
+@parametrize_with_checks("cyclical")
+def test_conformance(subject, check):
+    check(subject)

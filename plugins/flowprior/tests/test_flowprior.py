@@ -13,7 +13,7 @@ from aecore import Sizes
 from aecore.composition import Part, compose
 from aecore.errors import CompositionError, ConfigError
 from aecore.manifest import parse_manifest
-from aecore.testing import Subject
+from aecore.testing import Subject, parametrize_with_checks
 from aecore.testing.lab import batch_of, build, step_on
 
 FLOWS = ("realnvp", "nsf", "nice")
@@ -260,3 +260,8 @@ def test_the_divergence_is_per_sentence_and_penalties_refuse_it():
     ]
     with pytest.raises(CompositionError, match="'flowprior' does not compose with 'gan'"):
         compose(parts, Part("vae", Subject.defaults().manifest, ""))
+
+
+@parametrize_with_checks("flowprior")
+def test_conformance(subject, check):
+    check(subject)

@@ -13,6 +13,7 @@ from aecore.api import opened
 from aecore.errors import CompositionError
 from aecore.runs.config import build_config
 from aecore.step import Step
+from aecore.testing import parametrize_with_checks
 
 OWN = "own"
 
@@ -272,3 +273,8 @@ def test_a_language_model_has_no_encoder_to_train(tmp_path):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         Lagging.Config(**settings)
+
+
+@parametrize_with_checks("lagging")
+def test_conformance(subject, check):
+    check(subject)

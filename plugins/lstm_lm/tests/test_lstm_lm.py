@@ -10,6 +10,7 @@ import aecore
 from aecore.api import opened, reopened
 from aecore.runs.config import build_config
 from aecore.step import Step
+from aecore.testing import parametrize_with_checks
 
 SETTINGS = {
     "train.threads": 1,
@@ -120,3 +121,8 @@ def test_it_has_no_settings():
 
     with pytest.raises(ValidationError):
         LstmLm.Config(hidden=3)
+
+
+@parametrize_with_checks("lstm_lm")
+def test_conformance(subject, check):
+    check(subject)

@@ -14,6 +14,7 @@ from aecore.errors import ConfigError
 from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Ball
 from aecore.streams import Streams
+from aecore.testing import parametrize_with_checks
 from aecore.testing.lab import batch_of, build, corpus, step_on
 from aecore.testing.subject import Subject
 from aecore.vae import gaussian_kl
@@ -205,3 +206,15 @@ def test_a_prior_that_does_not_fit_into_the_ball_is_refused():
     assert (
         built.prior_logprob(z).mean() - built.prior_logprob(built.prior_sample(4000)).mean()
     ).abs() < 1
+
+
+@parametrize_with_checks("poincare")
+def test_conformance(subject, check):
+    check(subject)
+
+
+@parametrize_with_checks(
+    "poincare", settings={"decoder": "log_0", "curvature": 0.1, "prior_std": 0.7}
+)
+def test_conformance_of_the_other_settings(subject, check):
+    check(subject)

@@ -12,7 +12,7 @@ from aecore_pretrain_fb import Pretraining
 import aecore
 from aecore import Sizes
 from aecore.errors import AecoreError
-from aecore.testing import Subject
+from aecore.testing import Subject, parametrize_with_checks
 from aecore.testing.lab import batch_of, build, snapshot, step_on, training
 
 TINY = {
@@ -300,3 +300,13 @@ def test_an_encoder_with_other_parts_is_refused(data, autoencoder, tmp_path):
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValueError, match="validation error"):
         Pretraining.Config(**settings)
+
+
+@parametrize_with_checks("ae", "ae_pretrain", "free_bits")
+def test_conformance(subject, check):
+    check(subject)
+
+
+@parametrize_with_checks("free_bits", settings={"mode": "batch", "target_kl": 2.0})
+def test_conformance_where_sentences_couple(subject, check):
+    check(subject)

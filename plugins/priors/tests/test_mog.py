@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from aecore import Sizes
-from aecore.testing import Subject
+from aecore.testing import Subject, parametrize_with_checks
 from aecore.testing.lab import batch_of, build, step_on
 
 N = 40_000
@@ -152,3 +152,8 @@ def test_usage_by_hand():
 def test_settings_out_of_range_are_refused(settings):
     with pytest.raises(ValidationError):
         MogPrior.Config(**settings)
+
+
+@parametrize_with_checks("mog_prior", "vamp_prior")
+def test_conformance(subject, check):
+    check(subject)

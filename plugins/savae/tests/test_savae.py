@@ -12,6 +12,7 @@ from torch.nn import functional as F
 import aecore
 from aecore import Step
 from aecore.streams import stream
+from aecore.testing import parametrize_with_checks
 from aecore.testing.lab import batch_of, build
 from aecore.testing.subject import Subject
 
@@ -345,3 +346,8 @@ def test_settings_out_of_range_are_refused(settings):
 def test_there_is_nothing_to_refine_without_a_posterior(tmp_path):
     with pytest.raises(aecore.AecoreError, match="'savae' and 'lstm_lm' both own posterior_sample"):
         aecore.train(["savae", "lstm_lm"], out=tmp_path / "run")
+
+
+@parametrize_with_checks("savae")
+def test_conformance(subject, check):
+    check(subject)

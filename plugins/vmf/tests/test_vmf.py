@@ -14,6 +14,7 @@ from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Sphere
 from aecore.runs.config import RunConfig
 from aecore.streams import Streams
+from aecore.testing import parametrize_with_checks
 from aecore.testing.lab import batch_of, build, corpus, step_on
 from aecore.testing.subject import Subject
 
@@ -95,3 +96,13 @@ def test_one_dimension_has_no_sphere():
     )
     with pytest.raises(ConfigError, match="latent = 1 is too small for vmf"):
         assemble({"vmf": {}}, Catalogue.discover()).build(config, 40, torch.device("cpu"))
+
+
+@parametrize_with_checks("vmf")
+def test_conformance(subject, check):
+    check(subject)
+
+
+@parametrize_with_checks("vmf", settings={"learned": True})
+def test_conformance_of_a_learned_kappa(subject, check):
+    check(subject)

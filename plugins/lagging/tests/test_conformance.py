@@ -1,6 +1,0 @@
-from aecore.testing import parametrize_with_checks
-
-
-@parametrize_with_checks("lagging")
-def test_conformance(subject, check):
-    check(subject)
