@@ -99,7 +99,6 @@ class Catalogue:
         installed = [known for known in self.entries if known != DEFAULTS]
         lines = [f"installed: {', '.join(installed) or 'none'}"]
         if name in self.known:
-            lines += self.registries.warnings_about(name)
             return [
                 f"the plugin '{name}' is not installed",
                 *lines,

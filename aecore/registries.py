@@ -47,13 +47,13 @@ class Registries:
     Attributes:
         listings: what is listed, by name.
         origins: the file that each name comes from.
-        conflicts: (name, sentence) for each name that two files list differently.
+        conflicts: a sentence for each name that two files list differently.
         problems: files that cannot be read; the others count nevertheless.
     """
 
     listings: Mapping[str, Listing] = field(default_factory=dict)
     origins: Mapping[str, Path] = field(default_factory=dict)
-    conflicts: tuple[tuple[str, str], ...] = ()
+    conflicts: tuple[str, ...] = ()
     problems: tuple[ManifestError, ...] = ()
 
     @classmethod
@@ -71,9 +71,8 @@ class Registries:
                 continue
             for name, listing in found.items():
                 if listings.setdefault(name, listing) != listing:
-                    conflicts.append(
-                        (name, _conflict(name, listings[name], origins[name], listing, path))
-                    )
+                    counts = f"{origins[name]} counts, {path} does not"
+                    conflicts.append(f"'{name}' is listed twice: {counts}")
                 origins.setdefault(name, path)
         return cls(listings, origins, tuple(conflicts), tuple(problems))
 
@@ -89,20 +88,7 @@ class Registries:
     def warnings(self) -> list[str]:
         """A line for each file that cannot be read and each name that is listed twice."""
         unread = ["; ".join([problem.what, *problem.evidence[:2]]) for problem in self.problems]
-        return [*unread, *(sentence for _, sentence in self.conflicts)]
-
-    def warnings_about(self, name: str) -> list[str]:
-        """The conflicts over one name."""
-        return [sentence for other, sentence in self.conflicts if other == name]
-
-
-def _conflict(name: str, one: Listing, its: Path, other: Listing, theirs: Path) -> str:
-    what = (
-        f"{one.distribution} and {other.distribution}"
-        if one.distribution != other.distribution
-        else "different entries"
-    )
-    return f"'{name}' is listed twice ({what}): {its} counts, {theirs} does not"
+        return [*unread, *self.conflicts]
 
 
 def registry_path() -> Path:

@@ -415,6 +415,17 @@ def test_the_defaults_cannot_price_an_implicit_posterior():
     )
 
 
+@pytest.mark.parametrize("other", ["vamp_prior", "lagging"])
+def test_a_density_at_its_own_draws_alone_is_priced_but_not_asked_elsewhere(other):
+    """As after an inverse autoregressive flow: log q(z given x) is known where z was drawn."""
+    flow = made("iaf", POSTERIOR, posterior="own_density", geometry="euclidean")
+    catalogue = Catalogue.discover()
+    assert compose([flow], catalogue.defaults).levels["posterior"] == "own_density"
+    with pytest.raises(CompositionError) as caught:
+        compose([flow, catalogue.part(other)], catalogue.defaults)
+    assert f"{other} needs: the posterior to be density or better" in str(caught.value)
+
+
 def test_the_owner_of_a_hook_gives_its_level_and_the_rest_stay():
     levels = composed("ivae").levels
     assert (levels["posterior"], levels["kl"], levels["prior"], levels["kl_estimator"]) == (

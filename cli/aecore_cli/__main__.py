@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -9,6 +10,9 @@ import typer
 
 from aecore_cli.app import app
 from aecore_cli.failures import guarded, one_line_warnings
+
+#: What completion scripts set.
+COMPLETE = "_AECORE_COMPLETE"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,6 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _invoke(words: list[str]) -> None:
     command = typer.main.get_command(app)
+    if COMPLETE in os.environ:  # a shell asks how a word may go on
+        try:
+            command.main(words, prog_name="aecore")
+        except SystemExit as end:
+            raise typer.Exit(int(end.code or 0)) from None
     with command.make_context("aecore", words) as context:
         command.invoke(context)
 

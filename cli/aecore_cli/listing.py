@@ -32,8 +32,8 @@ def listed(load: bool, registries: Iterable[Path] = ()) -> tuple[list[Described]
     return [_with_origin(plugin, catalogue) for plugin in found], catalogue.registries.warnings()
 
 
-def informed(name: str, registries: Iterable[Path] = ()) -> tuple[Described, list[str]]:
-    """One plugin with its settings, why it is broken where it is, and what registries disagree about.
+def informed(name: str, registries: Iterable[Path] = ()) -> Described:
+    """One plugin with its settings, and why it is broken where it is.
 
     Raises:
         CompositionError: when no plugin of the name is installed or known.
@@ -47,7 +47,7 @@ def informed(name: str, registries: Iterable[Path] = ()) -> tuple[Described, lis
         entry = _tried(catalogue, catalogue.entries[name])
         settings = read_settings(catalogue.load(name).Config) if entry.status == "ok" else []
         found = {**described(entry), "settings": settings}
-    return _with_origin(found, catalogue), catalogue.registries.warnings_about(name)
+    return _with_origin(found, catalogue)
 
 
 def _with_origin(plugin: Described, catalogue: Catalogue) -> Described:

@@ -36,13 +36,25 @@ def choice_of(
     return choice
 
 
+def installed(incomplete: str) -> list[str]:
+    """Shell completion: the installed plugins that begin so."""
+    from aecore.catalogue import Catalogue
+    from aecore.composition import DEFAULTS
+
+    names = Catalogue.discover().entries
+    return [name for name in names if name != DEFAULTS and name.startswith(incomplete)]
+
+
 RunPath = Annotated[
     Path, typer.Argument(metavar="RUN", show_default=False, help="The folder of a run.")
 ]
 Plugins = Annotated[
     list[str] | None,
     typer.Option(
-        "--plugin", metavar="NAME", help="A method; again for another. None is the plain VAE."
+        "--plugin",
+        metavar="NAME",
+        help="A method; again for another. None is the plain VAE.",
+        autocompletion=installed,
     ),
 ]
 Data = Annotated[

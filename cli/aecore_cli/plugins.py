@@ -63,9 +63,7 @@ def info(
     from aecore_cli.listing import facts, informed, setting_rows, usage
 
     with working():
-        found, warnings = informed(name, registry or [])
-    for line in warnings:
-        note(f"warning: {line}")
+        found = informed(name, registry or [])
     if as_json:
         print_json(found)
         return

@@ -43,7 +43,7 @@ def test_the_help_lists_exactly_the_verbs_that_exist(cli):
     assert listed == ["train", "resume", "evaluate", *generating, "compose", "plugins"]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns
     assert "--debug" in said.out
-    assert "completion" not in said.out
+    assert "--install-completion" in said.out
 
 
 @pytest.mark.parametrize("words", [(), ("plugins",)])
@@ -108,3 +108,12 @@ def test_the_module_runs_as_the_program_does():
     )
     assert done.returncode == 2
     assert done.stdout == ""
+
+
+def test_a_shell_completes_verbs_and_plugins(cli, monkeypatch):
+    """As the script that --install-completion writes asks for them."""
+    monkeypatch.setenv("_AECORE_COMPLETE", "complete_bash")
+    for words, found in [("aecore re", "resume"), ("aecore train --plugin cyc", "cyclical")]:
+        monkeypatch.setenv("COMP_WORDS", words)
+        monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+        assert found in cli().out.split()
