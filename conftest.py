@@ -1,4 +1,4 @@
-"""What every test needs, of the core and of the plugins: one thread, and random numbers that are its own, in whatever order."""
+"""What every test needs: one thread, and random numbers of its own, in any order."""
 
 import os
 

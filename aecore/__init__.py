@@ -1,4 +1,4 @@
-"""aecore: one text autoencoder with a continuous latent space, one small plugin per paper, one set of verbs.
+"""aecore: one text autoencoder with a continuous latent space, and one small plugin per paper.
 
 >>> import aecore
 >>> aecore.__version__

@@ -85,7 +85,7 @@ def opened(
     progress: Progress | None = None,
     registries: Sequence[str | Path] = (),
 ) -> Iterator[Trainer]:
-    """A trainer that has started a new run, its folder locked and torch's threads set while the block lasts."""
+    """A trainer that has started a new run; folder locked and torch's threads set in the block."""
     listener = progress or Silent()
     assembly = assemble(config.plugins, Catalogue.discover(registries), config.train.recipe)
     folder = RunFolder(
@@ -123,7 +123,7 @@ def resume(
     device: str | None = None,
     progress: Progress | None = None,
 ) -> Run:
-    """Go on with a run from its checkpoint: the weights become those of the uninterrupted run, byte for byte.
+    """Go on with a run from its checkpoint, to the uninterrupted run's weights, byte for byte.
 
     A finished run is returned as it is, unless ``epochs`` or ``max_steps`` extend it.
 
@@ -185,7 +185,7 @@ def evaluate(
     iw_samples: int | None = None,
     tick: Tick | None = None,
 ) -> dict[str, Any]:
-    """The figures of ``aecore evaluate --json``; with a ``judge``, the run of a language model, also those of `Run.judge`.
+    """The figures of ``aecore evaluate --json``; with a ``judge``, those of `Run.judge` too.
 
     Raises:
         CompositionError: when the likelihood of the judge is not exact; nothing has been measured
@@ -205,7 +205,8 @@ def _extend(trainer: Trainer, old: RunConfig) -> None:
     state = trainer.state
     if state.joint and trainer.total_steps < state.step:
         raise ConfigError(
-            f"the run has done {state.step} steps, more than the {trainer.total_steps} that are asked for",
+            f"the run has done {state.step} steps, more than the {trainer.total_steps} that are "
+            f"asked for",
             f"steps per epoch: {trainer.steps_per_epoch}",
         )
     if trainer.config != old:
@@ -231,9 +232,11 @@ def _announce(trainer: Trainer, assembly: Assembly) -> None:
     corpus, model, train = trainer.corpus, trainer.model, trainer.config.train
     parameters = sum(p.numel() for p in model.parameters())
     trainer.progress.note(
-        f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} sentences, "
+        f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} "
+        f"sentences, "
         f"{len(corpus.vocabulary):,} words, {parameters:,} parameters, "
-        f"K = {model.samples}, seed {train.seed}, {model.device.type}, {train.precision}, recipe {train.recipe}, "
+        f"K = {model.samples}, seed {train.seed}, {model.device.type}, {train.precision}, recipe "
+        f"{train.recipe}, "
         f"{trainer.folder.path}"
     )
 

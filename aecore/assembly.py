@@ -1,4 +1,4 @@
-"""From a configuration to a composition with classes and settings: what training, loading and resuming share."""
+"""From a configuration to a composition of classes and settings, for training and loading alike."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Assembly:
         return config.model_copy(update={"plugins": plugins, "versions": self.versions})
 
     def build(self, config: RunConfig, vocabulary: int, device: torch.device) -> Model:
-        """The model on a device, initialised from the run's seed; the same weights on every device."""
+        """The model on a device, initialised from the run's seed: the same weights everywhere."""
         m = config.model
         sizes = Sizes(vocabulary, m.embedding, m.hidden, m.latent)
         streams = Streams(config.train.seed)
@@ -66,7 +66,7 @@ class Assembly:
 def assemble(
     plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, recipe: str = "fast"
 ) -> Assembly:
-    """Import the named plugins, validate their settings, refine their manifests by them, and compose.
+    """Import the named plugins, validate their settings, refine their manifests, and compose.
 
     Args:
         plugins: name -> settings.
@@ -117,7 +117,7 @@ def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
 
 
 def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Assembly:
-    """`assemble` for a run on disk: an error also says which distribution the run was trained with."""
+    """`assemble` for a run on disk: errors also name the distribution that it was trained with."""
     try:
         return assemble(config.plugins, catalogue, config.train.recipe)
     except AecoreError as error:

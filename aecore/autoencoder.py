@@ -1,4 +1,4 @@
-"""The autoencoder that stays fixed: a one-layer LSTM encoder and a one-layer LSTM decoder with a condition at every step.
+"""The autoencoder that stays fixed: an LSTM encoder, and an LSTM decoder with a condition.
 
 Source: the network of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), which later papers share.
 Deviations: lengths may be mixed in a batch (pads never reach a loss); no ``padding_idx``, which in
@@ -22,7 +22,7 @@ from aecore.initialisation import initialise
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of the autoencoder: V words, embedding E, encoder features and decoder state H, D latent dimensions."""
+    """Sizes of the autoencoder: V words, embedding E, LSTM states H, D latent dimensions."""
 
     vocabulary: int
     embedding: int
@@ -31,7 +31,7 @@ class Sizes:
 
 
 def reduced(device: torch.device, operands: torch.dtype) -> torch.autocast:
-    """The block in which an LSTM takes its products in ``operands``; in float32 it changes nothing."""
+    """The block in which an LSTM multiplies in ``operands``; in float32 it changes nothing."""
     return torch.autocast(device.type, operands, enabled=operands is not torch.float32)
 
 
@@ -55,7 +55,7 @@ class Encoder(nn.Module):
         return self.from_embedded(self.embedding(batch.tokens), batch.lengths + 1)
 
     def from_embedded(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """(N, H): the state after ``lengths`` (N,) steps of the sequences ``embedded`` (N, L, E)."""
+        """(N, H): the state after ``lengths`` (N,) steps of sequences ``embedded`` (N, L, E)."""
         with reduced(embedded.device, self.operands if self.training else torch.float32):
             states, _ = self.lstm(embedded)  # (N, L, H); what follows the last step cannot reach it
         last: Tensor = states[torch.arange(len(lengths), device=lengths.device), lengths - 1]
@@ -63,7 +63,9 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """p(x | condition): c0 = W condition, h0 = tanh(c0), the condition beside each word embedding, untied output layer.
+    """p(x given condition), teacher-forced, the condition beside each word embedding.
+
+    c0 = W condition, h0 = tanh(c0); the output layer is not tied to the embeddings.
 
     Dropout acts on the word embeddings and before the output layer, a mask per token, in training
     mode only.

@@ -12,7 +12,7 @@ PAD, START, END, UNKNOWN = 0, 1, 2, 3
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """B sentences ``<s> w1 ... wk </s>``; T = k + 1 target tokens each, since ``<s>`` is never predicted.
+    """B sentences ``<s> w1 ... wk </s>``, of T = k + 1 targets each: ``<s>`` is never predicted.
 
     Attributes:
         tokens: (B, T+1) int64, rows padded with ``PAD`` on the right.
@@ -22,8 +22,8 @@ class Batch:
             corpus has none.
         target: what each sentence is to become, row by row, with a T of its own; None where the
             corpus is no pairs.
-        whole: the sentences of the global batch that these are a rank's part of; None where they are
-            all of it.
+        whole: the sentences of the global batch that these are a rank's part of; None where they
+            are all of it.
     """
 
     tokens: Tensor

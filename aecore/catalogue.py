@@ -1,4 +1,4 @@
-"""The catalogue: which plugins are installed, and which are known; listing them imports none of them."""
+"""The catalogue of plugins, installed and known, by entry points; listing them imports none."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Catalogue:
 
     @classmethod
     def discover(cls, registries: Iterable[str | Path] = ()) -> Catalogue:
-        """Read the entry points of the group ``aecore.plugins`` and the manifests beside them, importing none.
+        """Read the entry points of the group ``aecore.plugins`` and their manifests.
 
         Args:
             registries: files that list further plugins; what is wrong with one is kept in
@@ -74,7 +74,7 @@ class Catalogue:
 
     @cached_property
     def defaults(self) -> Part:
-        """The defaults as a part of every composition; read from the package, so that they need no installation."""
+        """The defaults, part of every composition; read from the package, installed or not."""
         manifest = read_manifest(Path(__file__).parent / "plugin.toml", DEFAULTS)
         return Part(DEFAULTS, manifest, "aecore")
 
@@ -179,7 +179,10 @@ def _one_by_one(found: Iterable[Distribution]) -> tuple[list[EntryPoint], dict[s
             points += distribution.entry_points.select(group=GROUP)
         except Exception as error:
             if GROUP in (distribution.read_text("entry_points.txt") or ""):
-                problem = f"the entry_points.txt of {name} cannot be read\nreason: {type(error).__name__}: {error}"
+                problem = (
+                    f"the entry_points.txt of {name} cannot be read\n"
+                    f"reason: {type(error).__name__}: {error}"
+                )
                 broken[normalise(name)] = Entry(
                     normalise(name), "", name, distribution.version or "", "broken", problem
                 )
@@ -207,7 +210,10 @@ def _examine(name: str, points: list[EntryPoint]) -> Entry:
     except AecoreError as error:
         return Entry(name, point.value, distribution, version, "broken", str(error))
     if not manifest.compatible:
-        problem = f"it is written for API {manifest.api}, this aecore has API {API}: upgrade one of the two"
+        problem = (
+            f"it is written for API {manifest.api}, this aecore has API {API}: "
+            "upgrade one of the two"
+        )
         return Entry(name, point.value, distribution, version, "incompatible", problem, manifest)
     return Entry(name, point.value, distribution, version, "ok", "", manifest)
 
@@ -230,7 +236,7 @@ def manifest_path(target: str) -> Path:
 
 
 def hook_kinds(hooks: tuple[str, ...]) -> list[str]:
-    """``name (kind)`` for each hook, as listings show it; a registry may know hooks of a later API."""
+    """``name (kind)`` for each hook, for listings; a registry may know hooks of a later API."""
     return [
         f"{hook} ({HOOKS[hook].kind if hook in HOOKS else f'not in API {API}'})" for hook in hooks
     ]

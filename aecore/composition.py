@@ -1,4 +1,4 @@
-"""Composition: which plugin answers which hook, and whether the methods fit, decided from manifests alone.
+"""Composition: which plugin answers which hook, and whether methods fit, by manifests alone.
 
 Nothing here imports torch or a plugin.
 """
@@ -43,7 +43,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Composition:
-    """The parts in the order of ``--plugin`` (the defaults last), one owner per owner hook, and the levels reached."""
+    """The parts in the order of ``--plugin``, defaults last; an owner per hook, and the levels."""
 
     parts: tuple[Part, ...]
     owners: dict[str, str]
@@ -61,21 +61,21 @@ class Composition:
 
     @property
     def batching(self) -> Batching:
-        """Length buckets, which waste fewest pads, unless a plugin couples the sentences of a batch and needs them mixed."""
+        """Length buckets, which waste fewest pads, unless a plugin needs mixed batches."""
         return (
             "mixed" if any(part.manifest.batching == "mixed" for part in self.parts) else "bucketed"
         )
 
     @property
     def select_on(self) -> str:
-        """The validation metric that selects the weights: what the first plugin with a wish says."""
+        """The validation figure of model selection: what the first plugin with a wish says."""
         return next(
             (p.manifest.select_on for p in self.parts if p.manifest.select_on != "objective"),
             "objective",
         )
 
     def implementers(self, hook: str) -> list[str]:
-        """Whom a call of the hook reaches, in order: the owner, or every plugin that declares it."""
+        """Whom a call of the hook reaches: the owner, or all that declare it, in order."""
         if HOOKS[hook].kind == "owner":
             return [self.owners[hook]]
         return [part.name for part in self.parts if hook in part.manifest.hooks]
@@ -201,7 +201,7 @@ def _requirements(part: Part) -> dict[str, Level]:
 
 
 def _giver(composition: Composition, word: str) -> str:
-    """Whose level of ``word`` it is: that of the defaults' divergence can be another plugin's doing."""
+    """Whose level of ``word`` it is: the level of the defaults' divergence may be another's."""
     owner = next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
     lowering = [
         part.name for part in composition.parts if part.name != DEFAULTS and not _factorised([part])
@@ -210,7 +210,7 @@ def _giver(composition: Composition, word: str) -> str:
 
 
 def _factorised(parts: Iterable[Part]) -> bool:
-    """Whether posterior and prior stay as the closed form of the divergence, a sum over dimensions, wants them."""
+    """Whether posterior and prior leave the KL the closed form that is a sum over dimensions."""
     given = [part.manifest.provides for part in parts]
     return all(g.posterior in {None, "gaussian"} and g.prior in {None, "standard"} for g in given)
 

@@ -1,4 +1,4 @@
-"""The output layer and its cross-entropy in one: the logits of N tokens over V words are never materialised twice.
+"""Output layer and cross-entropy in one: logits of N tokens over V words are never all there.
 
 The target's logit takes the place of the usual maximum in log sum_v exp(l_v - l_target): the sum is
 at least 1, so nothing underflows, and it overflows only where a token costs more than 88 nats,
@@ -34,7 +34,7 @@ BACKWARD_WORDS = 1024
 def token_nll(
     states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype = torch.float32
 ) -> Tensor:
-    """(N,): -log softmax(W h)[target] in nats, for states h (N, H), targets (N,) and the output weights W (V, H).
+    """(N,): -log softmax(W h)[target], nats, for states (N, H), targets (N,), weights W (V, H).
 
     Args:
         operands: float32 or bfloat16, in which the products of training are taken; evaluation takes
@@ -53,13 +53,13 @@ def token_nll(
 def _plain(
     states: Tensor, targets: Tensor, weight: Tensor, operands: torch.dtype | None = None
 ) -> Tensor:
-    """The same by torch's own functions; in the type of the states where no ``operands`` are named."""
+    """The same by torch's functions, in the type of the states unless ``operands`` name one."""
     inputs = (states, weight) if operands is None else (states.to(operands), weight.to(operands))
     return F.cross_entropy(F.linear(*inputs).to(states.dtype), targets, reduction="none")
 
 
 class _Tiled(torch.autograd.Function):
-    """Exponentiates tiles of logits while they are in the cache, and makes gradients of them without touching them again.
+    """Exponentiates tiles of logits while they are in the cache, and makes their gradients there.
 
     The tiles are words by tokens, (V, n), so that each is contiguous. Where the gradient is itself
     to be differentiated (``create_graph``), it is computed by plain operations instead.

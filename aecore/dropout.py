@@ -1,4 +1,4 @@
-"""Dropout with a mask per element, drawn from 16 random bits each: the same law on every device, and cheap on a CPU.
+"""Dropout with a mask per element, of 16 random bits each: one law on every device.
 
 torch draws 64 bits and a double for every element there, which took 5 % of a training step.
 """
@@ -13,7 +13,7 @@ LEVELS = 65_536
 
 
 def dropout(inputs: Tensor, rate: float) -> Tensor:
-    """m x / (1 - p), elementwise, with m ~ Bernoulli(1 - p) independently; p is ``rate`` to 1/65,536.
+    """m x / (1 - p), elementwise, m ~ Bernoulli(1 - p); p is ``rate`` to 1/65,536.
 
     From torch's global generator of the device. The expectation is ``inputs`` exactly, since p
     itself divides.

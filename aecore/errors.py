@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class AecoreError(Exception):
-    """The base of every error that aecore raises on purpose; the command line prints it without a traceback.
+    """The base of every error that aecore raises on purpose; printed without a traceback.
 
     ``str(error)`` is the sentence ``what`` followed by the ``evidence`` lines, each indented by two
     spaces.
@@ -52,7 +52,7 @@ class DivergedError(AecoreError):
 
 
 class Stopped(AecoreError):
-    """Training that was asked to stop (SIGINT, SIGTERM) and wrote its checkpoint; exit code 130 or 143."""
+    """Training that was asked to stop and wrote its checkpoint; exit code 130 or 143."""
 
     def __init__(self, what: str, *evidence: str, signal_number: int) -> None:
         super().__init__(what, *evidence)
@@ -60,6 +60,6 @@ class Stopped(AecoreError):
 
 
 def closest(word: str, known: Iterable[str]) -> str:
-    """The sentence ``" Did you mean 'x'?"`` for the known word nearest to ``word``, or the empty string."""
+    """``" Did you mean 'x'?"`` for the known word nearest to ``word``, or the empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""

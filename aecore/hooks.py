@@ -16,7 +16,7 @@ from aecore.errors import AecoreError, DivergedError, PluginError
 from aecore.hookspec import HOOKS, PROJECT, Hook
 from aecore.plugin import Implementation, Plugin
 
-#: Stands round every call: the call and what it is offered -> the value, most often ``call.answer(**offered)``.
+#: Stands round every call: (call, what it is offered) -> its value, as by ``call.answer``.
 Observer = Callable[["Call", Mapping[str, Any]], Any]
 
 
@@ -34,7 +34,7 @@ class Call:
         self._arguments = implementation.argnames
 
     def __call__(self, **offered: Any) -> Any:
-        """The value that the plugin returned, or what an observer made of it; raises what `answer` does."""
+        """The value that the plugin returned, or an observer's; raises what `answer` does."""
         return self.answer(**offered) if self.observer is None else self.observer(self, offered)
 
     def answer(self, **offered: Any) -> Any:
@@ -53,7 +53,7 @@ class Call:
         return value
 
     def within(self, what: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """Call a function of this plugin, such as a stage's loss; whatever it raises gets the plugin as its author."""
+        """Call a function of this plugin, such as a stage's loss; its errors get their author."""
         try:
             return function(*arguments)
         except (PluginError, DivergedError, MemoryError, torch.OutOfMemoryError):
@@ -78,7 +78,7 @@ class Call:
         )
 
     def tensor(self, value: Any, due: tuple[int | str, ...], part: str = "a value") -> Tensor:
-        """``value`` if it is a floating-point tensor of the shape ``due``, whose named axes may have any size.
+        """``value`` if it is a floating-point tensor of shape ``due``; named axes have any size.
 
         Raises:
             PluginError: with the shape that came, the shape that was due, and the likely slip.
@@ -86,7 +86,8 @@ class Call:
         shown = f"({', '.join(map(str, due))}{',' if len(due) == 1 else ''})"
         if not isinstance(value, Tensor):
             raise self.error(
-                f"returned {part} of type {type(value).__name__} from {self.hook.name}; a tensor {shown} was due"
+                f"returned {part} of type {type(value).__name__} from {self.hook.name}; a tensor "
+                f"{shown} was due"
             )
         fits = len(value.shape) == len(due) and all(
             isinstance(axis, str) or axis == size
@@ -98,7 +99,8 @@ class Call:
             raise self.error(what, *_likely(came, due))
         if not value.is_floating_point():
             raise self.error(
-                f"returned {part} of type {value.dtype} from {self.hook.name}; floating point was due"
+                f"returned {part} of type {value.dtype} from {self.hook.name}; "
+                "floating point was due"
             )
         return value
 
@@ -114,7 +116,7 @@ def _likely(came: tuple[int, ...], due: tuple[int | str, ...]) -> list[str]:
 
 
 class Hooks:
-    """The implementations of one composition, resolved once: one per owner hook, a list per chain and all hook."""
+    """The implementations of one composition: one per owner hook, a list per chain hook."""
 
     def __init__(self, composition: Composition, plugins: Mapping[str, Plugin]) -> None:
         manager = pluggy.PluginManager(PROJECT)
@@ -142,7 +144,7 @@ class Hooks:
 
     @contextmanager
     def observed(self, observer: Observer) -> Iterator[None]:
-        """Let an observer stand round every call inside the block, in the place of one that did before."""
+        """Let an observer stand round every call in the block, in the place of another."""
         calls = [call for found in self._calls.values() for call in found]
         before = [call.observer for call in calls]
         for call in calls:

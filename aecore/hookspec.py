@@ -1,4 +1,4 @@
-"""The hooks of aecore, API 1: every place where a paper may change the autoencoder, as a typed contract.
+"""The hooks of aecore, API 1: where papers may change the autoencoder, as typed contracts.
 
 Axes: B sentences, K samples of z per sentence, D latent dimensions, C condition size, H encoder
     features, T target tokens,
@@ -43,7 +43,7 @@ _F = TypeVar("_F", bound=Callable[..., object])
 
 @dataclass(frozen=True)
 class Hook:
-    """One row of the contract: its name, how implementations combine, the arguments on offer, and the docstring."""
+    """One row of the contract: name, how implementations combine, arguments, docstring."""
 
     name: str
     kind: Kind
@@ -100,10 +100,10 @@ def posterior_sample(features: Tensor, n_samples: int, batch: Batch | None) -> P
 def posterior_params(
     mean: Tensor, log_variance: Tensor, batch: Batch | None
 ) -> tuple[Tensor, Tensor]:
-    """Change the parameters of a Gaussian posterior, diag N(mean, exp(log_variance)), before anything is drawn from it.
+    """Change the parameters of a Gaussian posterior, diag N(mean, exp(log_variance)), before draws.
 
-    When: wherever the posterior's owner has computed them, in training, evaluation and generation; only owners of a
-    ``gaussian`` posterior ask.
+    When: wherever the posterior's owner has computed them, in training, evaluation and generation;
+        only owners of a ``gaussian`` posterior ask.
 
     Args:
         mean: (N, D), from the owner or from the plugin before.
@@ -181,7 +181,7 @@ def pre_train_init(session: Session) -> list[Stage]:
 
 @_declare("all")
 def before_step(session: Session, batch: Batch) -> Iterable[str]:
-    """Update parameters before a joint step, and name the roles that the joint step then leaves alone.
+    """Update parameters before a joint step, and name the roles that it then leaves alone.
 
     When: at the start of every joint step, never inside stages.
 
@@ -215,8 +215,8 @@ def decoder_input(tokens: Tensor, batch: Batch) -> Tensor:
     When: once per batch in joint steps and in stages; never in evaluation or generation.
 
     Args:
-        tokens: (B, T) int64, ``<s>`` and the words of each sentence, padded on the right; from the batch or from the plugin
-            before.
+        tokens: (B, T) int64, ``<s>`` and the words of each sentence, padded on the right; from the
+            batch or from the plugin before.
         batch: the B sentences.
 
     Returns:
@@ -242,7 +242,7 @@ def critic_loss(step: DetachedStep) -> Tensor:
 
 @_declare("owner")
 def kl_term(step: Step) -> Tensor:
-    """Price one batch of latents: the divergence of q from p, or the penalty that stands in its place.
+    """Price a batch of latents: the KL divergence of q from p, or a penalty in its place.
 
     When: once per training step and per evaluation batch, after sampling, before the objective. The
         objective charges

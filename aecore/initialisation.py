@@ -1,4 +1,4 @@
-"""Initialisation: how fresh parameters are drawn, which decides how soon an LSTM autoencoder learns anything.
+"""Initialisation: how fresh parameters are drawn, which decides how soon an LSTM learns.
 
 Source: ``published``: He et al. (ICLR 2019) and Li et al. (EMNLP 2019), every parameter from
     U(-0.01, 0.01), embeddings from U(-0.1, 0.1). ``orthogonal``: Saxe et al. (ICLR 2014,

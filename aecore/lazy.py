@@ -9,7 +9,7 @@ _T = TypeVar("_T")
 
 
 class lazy(Generic[_T]):  # noqa: N801 - a decorator
-    """`functools.cached_property` without its lock, which in Python 3.11 all instances of a class share.
+    """`functools.cached_property` without the lock that Python 3.11 shares in a class.
 
     Ranks in threads wait for each other inside such values; what one instance holds is used by one
     thread alone.

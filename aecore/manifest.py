@@ -1,4 +1,4 @@
-"""plugin.toml: what a plugin is, says and needs, as data that is read without importing the plugin."""
+"""plugin.toml, the manifest: what a plugin gives and needs, read without importing it."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "sampled": "draws alone: an implicit posterior",
         "own_density": "log q(z given x) at its own draws, as after an autoregressive flow",
         "density": "a `distribution` whose `log_prob` can be asked at any z",
-        "gaussian": "a diagonal normal with `mean` and `stddev`, whose owner asks `posterior_params`",
+        "gaussian": "a diagonal normal with `mean` and `stddev`; its owner asks `posterior_params`",
     },
     "prior": {
         "samples": "draws alone",
@@ -55,7 +55,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "standard": "N(0, I)",
     },
     "kl": {
-        "penalty": "no divergence: an MMD, an adversarial loss, 0; it may be negative, and is reported as `penalty`",
+        "penalty": "no divergence: an MMD, an adversarial loss, 0; reported as `penalty`",
         "batch": "one value that all sentences of a batch share",
         "sentence": "a value per sentence, (B, 1) or (B, G)",
         "dimension": "(B, D): it is a sum over latent dimensions",
@@ -82,10 +82,10 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "batching": {
         "bucketed": "sentences of like length together, which saves pads",
-        "mixed": "at random, for methods that compare the codes of a batch; it wins where plugins differ",
+        "mixed": "at random, for methods that compare the codes of a batch; wins over bucketed",
     },
     "couples": {
-        "training": "in training alone, as batch normalisation does; evaluation is sentence by sentence",
+        "training": "in training alone, as batch normalisation does; evaluation is per sentence",
     },
     "select_on": {
         "objective": "what the method minimises, at its own beta and with its penalties",
@@ -168,7 +168,7 @@ class Capabilities(_Data):
 
 
 class Manifest(_Data):
-    """One table of plugin.toml, docs/manifest.md; ``Plugin.manifest(config)`` refines it by settings."""
+    """One table of plugin.toml, docs/manifest.md; ``Plugin.manifest`` refines it by settings."""
 
     summary: str = Field(description="what the method does, in a line")
     api: ApiRange = Field(description="the contracts that it was written for, such as `>=1,<2`")
@@ -215,7 +215,8 @@ class Manifest(_Data):
             owns = any(hook in self.hooks for hook in hooks)
             if word in stated and not owns:
                 found.append(
-                    f"provides.{word} belongs to the owner of {' or '.join(hooks)}, which is not among its hooks"
+                    f"provides.{word} belongs to the owner of {' or '.join(hooks)}, which is not "
+                    f"among its hooks"
                 )
             if owns and word not in stated and word != "geometry":
                 found.append(f"hooks names {hooks[0]}, so provides.{word} must say what it gives")

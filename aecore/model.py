@@ -1,4 +1,4 @@
-"""The typed face of a composition: the autoencoder, its plugins, and their model hooks, with every shape checked."""
+"""A composition's typed face: autoencoder, plugins and model hooks, every shape checked."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Model(nn.Module):
 
     @property
     def reads_latent(self) -> bool:
-        """Whether the decoder reads anything of z; else it is a language model, and its likelihood exact."""
+        """Whether the decoder reads z; else it is a language model, its likelihood exact."""
         return self.decoder.bridge.in_features > 0
 
     @property
@@ -121,7 +121,7 @@ class Model(nn.Module):
         return features
 
     def features_of_embedded(self, embedded: Tensor, lengths: Tensor) -> Tensor:
-        """(N, H): the features of N sequences given as embeddings (N, L, E) with ``lengths`` (N,) steps each."""
+        """(N, H): the features of sequences given as embeddings (N, L, E), ``lengths`` (N,)."""
         return self.encoder.from_embedded(embedded, lengths)
 
     def posterior_sample(
@@ -173,7 +173,7 @@ class Model(nn.Module):
     def posterior_params(
         self, mean: Tensor, log_variance: Tensor, batch: Batch | None = None
     ) -> tuple[Tensor, Tensor]:
-        """(N, D) each: the parameters of a Gaussian posterior after every plugin's hook of the same name."""
+        """(N, D) each: a Gaussian posterior's parameters after every plugin's hook."""
         for call in self.hooks.each("posterior_params"):
             found = call(mean=mean, log_variance=log_variance, batch=batch)
             if not isinstance(found, tuple) or len(found) != 2:
@@ -209,7 +209,7 @@ class Model(nn.Module):
         return self.posterior_sample(self.features(batch), 1, batch).mean
 
     def reset_decoder(self) -> None:
-        """Draw every parameter of role decoder again, as the constructors drew it; everything else, buffers too, stays.
+        """Draw the parameters of role decoder again, as its constructors did; all else stays.
 
         In place, so that optimisers keep their parameters but not their meaning: call it between
         phases, in ``pre_train_init`` or ``Stage.done``, where the random stream is the run's.
@@ -231,7 +231,7 @@ class Model(nn.Module):
         self.weights_changed()
 
     def take_products_in(self, operands: torch.dtype) -> None:
-        """Let training take the products of LSTMs and output layer in float32 or bfloat16; all else stays float32."""
+        """Let training multiply in float32 or bfloat16, in LSTMs and the output layer alone."""
         self.encoder.operands = self.decoder.operands = operands
 
     def kl_term(self, step: Step) -> Tensor:
@@ -240,7 +240,7 @@ class Model(nn.Module):
         return call.tensor(call(step=step), (len(step.batch), "G"))
 
     def kl_penalty(self, kl: Tensor, step: Step) -> Tensor:
-        """(B, G'): the raw divergence after every plugin's ``kl_penalty``, in the order of ``--plugin``."""
+        """(B, G'): the divergence after every plugin's ``kl_penalty``, in their order."""
         for call in self.hooks.each("kl_penalty"):
             kl = call.tensor(call(kl=kl, step=step), (len(step.batch), "G"))
         return kl
@@ -295,7 +295,7 @@ def _copy(fresh: Iterable[tuple[str, nn.Parameter]], into: nn.Module) -> None:
 
 
 def _space(composition: Composition, plugins: Mapping[str, Plugin]) -> Space:
-    """The latent space of whoever gives ``latent``; two that give one must agree in their settings too."""
+    """The latent space of whoever gives ``latent``; two must agree in settings too."""
     spaces: dict[str, Space] = {}
     for name in {composition.owners[hook]: None for hook in GIVEN_BY["geometry"]}:
         word = next(
@@ -358,7 +358,7 @@ def build_model(
     dropout: tuple[float, float] = (0.5, 0.5),
     initialisation: Initialisation = PUBLISHED,
 ) -> Model:
-    """Construct the plugins and the autoencoder, each inside its own random stream, so that equal seeds share what they can."""
+    """Construct autoencoder and plugins, each in a stream of its own: equal seeds share draws."""
     plugins: dict[str, Plugin] = {}
     for part in composition.parts:
         with streams("init", part.name), initialising(initialisation):

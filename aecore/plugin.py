@@ -86,21 +86,21 @@ class Plugin(nn.Module):
 
     @classmethod
     def manifest(cls, declared: Manifest, config: PluginConfig) -> Manifest:
-        """The manifest under these settings; override where a setting changes what is provided or required."""
+        """The manifest under these settings; override where a setting changes it."""
         return declared
 
     def attach(self, model: Model) -> None:
-        """Set ``model`` without making it a submodule, which would nest the whole composition in each plugin."""
+        """Set ``model`` without making it a submodule, which would nest it in each plugin."""
         self.__dict__["model"] = model
 
     def log(self, **scalars: float | Tensor) -> None:
-        """Record scalars of this step for metrics.jsonl, as ``<plugin>.<name>``; tensors are 0-d and are not waited for."""
+        """Record scalars of this step as ``<plugin>.<name>``; 0-d tensors are not waited for."""
         self.logged.update(
             {name: v.detach() if isinstance(v, Tensor) else v for name, v in scalars.items()}
         )
 
     def cached(self, make: Callable[[], _T]) -> _T:
-        """``make()``, kept until ``model.version`` changes; where gradients are recorded it is made at every call.
+        """``make()``, kept until ``model.version`` changes; made anew where gradients are recorded.
 
         What a prior computes from weights alone, say, is needed for each sentence of an evaluation
         and each step of a critic. ``make`` is a named method or function of no arguments; it may
@@ -185,7 +185,8 @@ def _implementation_problem(implementation: Implementation) -> tuple[str, ...] |
     hook = HOOKS.get(implementation.hook)
     if hook is None:
         return (
-            f"implements an unknown hook '{implementation.hook}'.{closest(implementation.hook, HOOKS)}",
+            f"implements an unknown hook "
+            f"'{implementation.hook}'.{closest(implementation.hook, HOOKS)}",
         )
     for option in ("wrapper", "hookwrapper", "tryfirst", "trylast"):
         if implementation.options.get(option):
@@ -207,6 +208,7 @@ def _implementation_problem(implementation: Implementation) -> tuple[str, ...] |
             )
         if parameter.default is not parameter.empty:
             return (
-                f"gives the argument '{parameter.name}' of {hook.name} a default value; arguments are always passed",
+                f"gives the argument '{parameter.name}' of {hook.name} a default value; arguments "
+                f"are always passed",
             )
     return None

@@ -1,4 +1,4 @@
-"""What ``posterior_sample`` returns: latents, and what is known about the distribution they were drawn from."""
+"""What ``posterior_sample`` returns: latents, and what is known of their distribution."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from aecore.lazy import lazy
 
 
 class Distribution(Protocol):
-    """The part of `torch.distributions.Distribution` that is used: batch shape (B,), event shape (D,)."""
+    """What is used of `torch.distributions.Distribution`: batch (B,), event (D,)."""
 
     @property
     def mean(self) -> Tensor:

@@ -1,4 +1,4 @@
-"""Listeners: what a run tells while it works. The command line shows it; the Python API is silent unless given one."""
+"""Listeners: what a run tells while it works, to a terminal or to nobody."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aecore.composition import Composition
 
 
 class Progress(Protocol):
-    """A listener. Its methods return quickly; ``values`` waits for the device, so call it only when something is drawn."""
+    """A listener, whose methods return quickly; ``values`` waits for the device."""
 
     def begin(self, phase: str, done: int, total: int, steps_per_epoch: int) -> None:
         """A phase starts, or goes on, at step ``done`` of ``total``."""

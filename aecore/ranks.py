@@ -1,4 +1,4 @@
-"""Ranks: several processes, or threads, that share every batch; in one process each function here is the identity.
+"""Ranks: processes, or threads, that share every batch; in one process the identity.
 
 Rule of gradients: a loss is one number, the same on every rank, made by `mean` over the sentences
 of the global batch or from what `gather` gives. Each rank back-propagates its 1/R of it, and the
@@ -28,7 +28,7 @@ class Group(Protocol):
     size: int
 
     def exchange(self, value: Tensor) -> list[Tensor]:
-        """What every rank gave at this call, in the order of ranks; the shapes may differ in the first axis."""
+        """What every rank gave at this call, in order; first axes may differ."""
         ...
 
 
@@ -68,7 +68,7 @@ def key() -> tuple[str | int, ...]:
 
 
 def rows(sentences: int) -> slice:
-    """Which sentences of a global batch are this rank's: a run of neighbours, their numbers differing by one at most."""
+    """Which sentences of a global batch are this rank's: neighbours, in equal parts."""
     here, ranks = rank(), size()
     return slice(sentences * here // ranks, sentences * (here + 1) // ranks)
 
@@ -83,7 +83,7 @@ def total(value: Tensor) -> Tensor:
 
 
 def mean(values: Tensor, sentences: int) -> Tensor:
-    """(B, ...) -> (...): the mean over all sentences of the global batch, of which this rank has B; differentiable.
+    """(B, ...) -> (...): the mean over the global batch, of which this rank has B sentences.
 
     Args:
         sentences: how many the global batch has, `Batch.global_size`.
@@ -92,7 +92,7 @@ def mean(values: Tensor, sentences: int) -> Tensor:
 
 
 def gather(values: Tensor) -> Tensor:
-    """(B, ...) -> (sentences of the global batch, ...), in the order of ranks, on every rank; differentiable."""
+    """(B, ...) -> (sentences of the global batch, ...), in the order of ranks; differentiable."""
     group = _group.get()
     if group is None:
         return values

@@ -1,4 +1,4 @@
-"""Registries: files that list plugins, installed or not. Ours comes first; users name others, and none of them can break us.
+"""Registries: files that list plugins, installed or not; ours comes first.
 
 A file is TOML, one table per plugin: distribution, install, summary, and, where known, hooks and
     paper. Others are named by the
@@ -58,7 +58,7 @@ class Registries:
 
     @classmethod
     def read(cls, ours: Path, others: Iterable[str | Path] = ()) -> Registries:
-        """Ours, those that the environment names, then ``others``; none where a file of ours is not there."""
+        """Ours, those of the environment, then ``others``; none where ours is not there."""
         named = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path.strip()]
         listings: dict[str, Listing] = {}
         origins: dict[str, Path] = {}

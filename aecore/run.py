@@ -83,13 +83,14 @@ class Run:
 
     @property
     def has_codes(self) -> bool:
-        """Whether sentences have codes: false where the composition has no posterior, as a language model."""
+        """Whether sentences have codes: false without a posterior, as in a language model."""
         return self.model.level["posterior"] != "none"
 
     def _require_codes(self) -> None:
         if not self.has_codes:
             raise CompositionError(
-                f"the sentences of '{self.path}' have no codes: '{self.model.composition.owners['posterior_sample']}' has no "
+                f"the sentences of '{self.path}' have no codes: "
+                f"'{self.model.composition.owners['posterior_sample']}' has no "
                 "posterior",
                 f"composition: {self.model.composition.label}",
                 f"what it can do: aecore sample {self.path}; aecore evaluate {self.path}",
@@ -121,7 +122,7 @@ class Run:
     def decode(
         self, z: Tensor, temperature: float | None = None, seed: int = 0, **choice: Unpack[Choice]
     ) -> list[str]:
-        """The sentence of each latent in z (N, D): the likeliest words, unless the keywords say otherwise.
+        """The sentence of each latent in z (N, D), the likeliest words by default.
 
         Args:
             temperature, top_k, top_p, beam, max_length: see `aecore.generation.strategy.Strategy`.
@@ -185,7 +186,7 @@ class Run:
         seed: int = 0,
         **choice: Unpack[Choice],
     ) -> list[str]:
-        """The sentences at ``steps`` equally spaced points from the code of one sentence to that of another, both included.
+        """Sentences at ``steps`` equally spaced points from one sentence's code to another's.
 
         The way is the geodesic of the latent space that the composition declares; keywords as for
         `decode`.
@@ -215,7 +216,7 @@ class Run:
     def judge(
         self, judge: Run, split: str = "test", limit: int | None = None, tick: Tick | None = None
     ) -> dict[str, Any]:
-        """The figures of ``aecore evaluate --judge``: what a language model, another run, gives to the `texts` of this one.
+        """``aecore evaluate --judge``: what a language model gives to the `texts` of this run.
 
         Raises:
             CompositionError: when the likelihood of the judge is not exact.
@@ -231,7 +232,7 @@ class Run:
         iw_samples: int | None = None,
         tick: Tick | None = None,
     ) -> dict[str, Any]:
-        """The figures of ``aecore evaluate --json`` for a split, or for its first ``limit`` sentences.
+        """``aecore evaluate --json`` for a split, or for its first ``limit`` sentences.
 
         Args:
             iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given; 0

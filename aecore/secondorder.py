@@ -1,4 +1,4 @@
-"""Code whose gradient is itself differentiated: the decoder takes only ways that can be differentiated twice."""
+"""Second order: code whose gradient is differentiated again, as in refined posteriors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _wanted: ContextVar[bool] = ContextVar("second_order", default=False)
 
 @contextmanager
 def second_order() -> Iterator[None]:
-    """Inside the block ``model.nll`` gives energies whose gradients may be taken with ``create_graph=True``.
+    """Inside the block the gradients of ``model.nll`` may take ``create_graph=True``.
 
     The output layer leaves out its fused kernel, which would have to do its forward pass again for
     a gradient with a graph. cuDNN's LSTM is off: it has no second derivative, and in evaluation

@@ -1,4 +1,4 @@
-"""One batch on its way through the model: every quantity computed when it is first asked for, and only once."""
+"""One batch on its way: each quantity is computed when it is first asked for, and once."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class Step:
         batch: B sentences.
         index: the number of the step in its phase.
         samples: K, the posterior draws per sentence.
-        training: whether ``corrupt_input``, ``decoder_input`` and ``kl_penalty`` apply, as in joint steps and stages.
+        training: whether ``corrupt_input``, ``decoder_input`` and ``kl_penalty`` apply, as in joint
+            steps and stages.
         schedule: gives beta from this step's divergence; without one, beta is 1.
-        features, sample, kl, rec: values that are known already, where the evaluator drew them sentence
-            by sentence.
+        features, sample, kl, rec: values that are known already, where the evaluator drew them
+            sentence by sentence.
     """
 
     def __init__(
@@ -98,12 +99,12 @@ class Step:
 
     @lazy
     def kl_loss(self) -> Tensor:
-        """(B, G'): what the objective charges: the raw divergence after ``kl_penalty`` in training."""
+        """(B, G'): what is charged, the divergence after ``kl_penalty`` in training."""
         return self.model.kl_penalty(self.kl, self) if self.training else self.kl
 
     @lazy
     def beta(self) -> Tensor:
-        """0-d: the weight of the charged divergence; asking for it is what calls ``beta_schedule``."""
+        """0-d: the KL weight; asking for it is what calls ``beta_schedule``."""
         if self._schedule is None:
             return self.kl.new_ones(())
         return self._schedule(self.mean(self.kl.detach().sum(1)))
@@ -113,7 +114,7 @@ class Step:
         return name in self.__dict__
 
     def mean(self, values: Tensor) -> Tensor:
-        """(B, ...) -> (...): the mean over the sentences of the batch, those of all processes that share it."""
+        """(B, ...) -> (...): the mean over the batch's sentences, of all processes."""
         return ranks.mean(values, self.batch.global_size)
 
     def gather(self, values: Tensor) -> Tensor:
@@ -125,7 +126,7 @@ class Step:
         return self.model.prior_sample(len(self.batch) if n is None else n)
 
     def charged(self, beta: Tensor) -> Step:
-        """The same values as training would charge them: ``kl_penalty`` applied, at this weight of the divergence."""
+        """The same values as training charges them: with ``kl_penalty``, at this weight."""
         known = {name: getattr(self, name) for name in ("features", "sample", "kl", "rec")}
         return Step(
             self.model,
@@ -143,7 +144,7 @@ class Step:
 
 
 class DetachedStep:
-    """What a critic sees of a step, cut from the graph: batch, features, z, code, prior samples, mean, gather."""
+    """What a critic sees of a step, cut from the graph."""
 
     def __init__(self, step: Step) -> None:
         self.batch = step.batch

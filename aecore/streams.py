@@ -1,4 +1,4 @@
-"""Named random streams: every draw of a run is a function of (seed, purpose, index), never of what ran before it.
+"""Named random streams: every draw is a function of (seed, purpose, index) alone.
 
 Dropout, ``rsample`` and flow libraries take no generator, so torch's global generator is seeded
 from a hash of the key, lent to the code inside the ``with`` block, and given back as it was found.
@@ -27,7 +27,7 @@ def _generators(device: torch.device | None) -> list[torch.Generator]:
 
 @contextmanager
 def stream(*key: object, device: torch.device | None = None) -> Iterator[None]:
-    """Lend torch's global generators (the CPU's, and ``device``'s where it is a GPU), seeded from ``key``.
+    """Lend torch's global generators, the CPU's and a GPU ``device``'s, seeded from ``key``.
 
     Keys are made of strings and integers. The state found on entry is restored on exit, also after
     an error.
@@ -45,7 +45,7 @@ def stream(*key: object, device: torch.device | None = None) -> Iterator[None]:
 
 
 class Streams:
-    """The streams of one run: ``with streams("step", index): ...`` is keyed by the run's seed as well."""
+    """The streams of a run: ``with streams("step", index)`` is keyed by its seed as well."""
 
     def __init__(self, seed: int, device: torch.device | None = None) -> None:
         self.seed = seed
@@ -53,5 +53,6 @@ class Streams:
 
     @contextmanager
     def __call__(self, purpose: str, *index: int | str) -> Iterator[None]:
+        """The stream of this purpose and index, while the block lasts."""
         with stream(self.seed, purpose, *index, device=self.device):
             yield

@@ -1,4 +1,4 @@
-"""The defaults, as a plugin like any other: the variational autoencoder with a Gaussian posterior and a standard normal prior.
+"""The defaults as a plugin: a VAE with a Gaussian posterior and a standard normal prior.
 
 Source: Kingma and Welling, ICLR 2014, https://arxiv.org/abs/1312.6114.
 """
@@ -44,7 +44,7 @@ class Vae(Plugin):
     def posterior_sample(
         self, features: Tensor, n_samples: int, batch: Batch | None
     ) -> PosteriorSample:
-        """z = mu + sigma eps, with (mu, log sigma^2) = W features, (B, D) each, after ``posterior_params``."""
+        """z = mu + sigma eps, (mu, log sigma^2) = W features after ``posterior_params``."""
         mean, log_variance = self.head(features).chunk(2, -1)
         mean, log_variance = self.model.posterior_params(mean, log_variance, batch)
         normal = Independent(
@@ -69,7 +69,7 @@ class Vae(Plugin):
 
     @hookimpl
     def kl_term(self, step: Step) -> Tensor:
-        """Analytic for a Gaussian posterior and the standard prior, (B, D); else E_q[log q - log p] over K samples, (B, 1)."""
+        """(B, D) in closed form for Gaussian and standard; else (B, 1), E_q[log q - log p]."""
         if self.model.level["kl"] == "dimension":
             normal = step.sample.distribution
             assert normal is not None
@@ -85,10 +85,13 @@ class Vae(Plugin):
 
     @hookimpl
     def objective(self, step: Step) -> Tensor:
-        """The mean of rec over K, plus beta times the sum of the charged divergence over its groups; (B,)."""
+        """(B,): the mean of rec over K, plus beta times the charged divergence."""
         return step.rec.mean(1) + step.beta * step.kl_loss.sum(1)
 
 
 def gaussian_kl(mean: Tensor, scale: Tensor) -> Tensor:
-    """KL(N(mean, scale^2) || N(0, 1)) = (mean^2 + scale^2 - 1) / 2 - log scale, elementwise, in nats."""
+    """KL(N(mean, scale^2) || N(0, 1)), elementwise, nats.
+
+    (mean^2 + scale^2 - 1) / 2 - log scale.
+    """
     return 0.5 * (mean.square() + scale.square() - 1) - scale.log()

@@ -1,4 +1,4 @@
-"""Measure speed against plain float32 loops, in interleaved blocks of one process, and print a table.
+"""Measure speed against plain float32 loops, interleaved in one process; print a table.
 
 Usage: ``python -m bench [--data SPEC] [--out FILE]``; ``--only`` takes steps, likelihood, quality
     or plugins. The corpus is
@@ -87,7 +87,7 @@ def arguments() -> argparse.Namespace:
 def training(
     options: argparse.Namespace, plugins: Sequence[str] = (), **train: Any
 ) -> Iterator[Trainer]:
-    """A trainer of the defaults, or of plugins, in a temporary folder; keywords are settings of ``[train]``."""
+    """A trainer of the defaults or of plugins, in a temporary folder; keywords are ``[train]``."""
     train = {"threads": options.threads, "epochs": 1000, "device": "cpu", **train}
     settings = {f"train.{name}": value for name, value in train.items()}
     config = build_config(None, {"data": {"spec": options.data}}, settings, plugins)
@@ -138,7 +138,7 @@ def likelihood(options: argparse.Namespace) -> list[Row]:
 
 
 def load_into(trainer: Trainer, run: Path) -> None:
-    """The weights of a run on the same corpus, whatever its plugins were, as far as the defaults have them."""
+    """The weights of a run on the same corpus, as far as the defaults have them."""
     from aecore.runs.checkpoint import load_tensors
 
     tensors, _ = load_tensors(run / "model.safetensors")

@@ -1,4 +1,4 @@
-"""The speed of ``nll_iw`` against a plain float32 implementation under the same noise, and how well the two agree.
+"""The speed of ``nll_iw`` against plain float32 under the same noise, and how both agree.
 
 The plain one does what public code does: one sentence at a time, 100 samples at a time, logits of
     every token.
@@ -51,7 +51,7 @@ def plain_of(model: Model) -> PlainVae:
 
 
 def plain_nll_iw(plain: PlainVae, tokens: Tensor, z: Tensor) -> float:
-    """-log 1/K sum_k p(x | z_k) p(z_k) / q(z_k | x) for one sentence (1, T+1) and z (K, D), a multiple of 100 samples."""
+    """-log 1/K sum_k p(x given z_k) p(z_k) / q(z_k given x), one sentence, K in hundreds."""
     found = []
     for some in torch.split(z, CHUNK):
         _, (last, _) = plain.encoder(plain.read(tokens))

@@ -1,4 +1,4 @@
-"""What the figures were measured on: the machine, the commit, and how many float32 multiplications it does in a second."""
+"""What figures were measured on: machine, commit, and its rate of float32 products."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ from aecore.autoencoder import Sizes
 def described() -> str:
     """One line: processor, cores, torch, threads, commit."""
     threads = torch.get_num_threads()
-    return f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, {threads} threads, float32, commit {commit()}"
+    return (
+        f"{processor()}, {os.cpu_count()} cores, torch {torch.__version__}, {threads} threads, "
+        f"float32, commit {commit()}"
+    )
 
 
 def processor() -> str:
@@ -43,7 +46,7 @@ def commit() -> str:
 
 
 def matrix_rate(sizes: Sizes, tokens: int = 704, repeats: int = 12) -> float:
-    """Operations a second of the fastest of the output layer's three products and a square one, the best of some repeats."""
+    """The rate of the fastest of the output layer's products and a square one."""
     h, v = sizes.hidden, sizes.vocabulary
     return max(
         _rate(*shape, repeats)
@@ -66,7 +69,7 @@ def _rate(rows: int, inner: int, columns: int, repeats: int) -> float:
 
 
 def operations(sizes: Sizes) -> float:
-    """Multiplications and additions of one training step's matrix products, per token, forward and twice backward."""
+    """Multiplications and additions of a training step's products, per token."""
     e, h, d, v = sizes.embedding, sizes.hidden, sizes.latent, sizes.vocabulary
     encoder, decoder, output = 4 * h * (e + h), 4 * h * (e + d + h), h * v
     return 3.0 * 2 * (encoder + decoder + output)

@@ -1,4 +1,4 @@
-"""Private memory against the size of the corpus: ``python -m bench.memory [--large MEGABYTES]``, Linux.
+"""Private memory against corpus size: ``python -m bench.memory [--large MEGABYTES]``, Linux.
 
 Two synthetic corpora are written to a temporary folder and each is loaded twice, in processes of
 their own: from the text, then from the cache. Every process draws batches from all over an epoch
@@ -32,6 +32,7 @@ DRAWN = 300
 
 
 def main() -> None:
+    """Make corpora of both sizes, load them in processes of their own, and print a table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--small", type=int, default=20, metavar="MEGABYTES")
     parser.add_argument("--large", type=int, default=2048, metavar="MEGABYTES")
@@ -49,7 +50,8 @@ def main() -> None:
 def compare(scratch: Path, small: int, large: int) -> None:
     """Write, load and print; the difference is what the larger corpus costs."""
     print(
-        f"{'corpus':>10} {'load':>7} {'sentences':>12} {'seconds':>8} {'private MB':>11} {'peak MB':>8} {'mapped MB':>10}"
+        f"{'corpus':>10} {'load':>7} {'sentences':>12} {'seconds':>8} {'private MB':>11} "
+        f"{'peak MB':>8} {'mapped MB':>10}"
     )
     private: dict[str, list[float]] = {"text": [], "cache": []}
     for size in (small, large):
@@ -77,7 +79,7 @@ def _child(folder: Path, cache: Path) -> dict[str, float]:
 
 
 def write(folder: Path, megabytes: int) -> None:
-    """A corpus of Zipf words, 3 to 31 to a sentence: the same two million in other orders until it is large enough."""
+    """A corpus of Zipf words, 3 to 31 to a sentence, repeated in other orders."""
     draw = random.Random(0)
     words = [
         "".join(draw.choices("abcdefghijklmnopqrstuvwxyz", k=draw.randint(2, 9)))

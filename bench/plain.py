@@ -1,4 +1,4 @@
-"""The comparison: the same network as a plain float32 training loop, as public implementations write it.
+"""The comparison: the same network as a plain float32 training loop, as it is published.
 
 Equal-length batches without pads, ``nn.LSTM``, logits of every token, ``F.cross_entropy``, SGD,
 clipping at 5.

@@ -17,7 +17,7 @@ Open = Callable[[ExitStack, list[str]], Trainer]
 def cost_of(
     names: Iterable[str], open_trainer: Open, rounds: int, steps: int, note: Callable[[str], None]
 ) -> dict[str, float]:
-    """Seconds per token with each plugin over those of the defaults: medians over interleaved blocks; the first warms up."""
+    """Seconds per token with each plugin over the defaults': medians of interleaved blocks."""
     found = {}
     for name in names:
         with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Time to quality: seconds of training to the validation NLL that the published recipe has after six epochs.
+"""Time to quality: seconds to the validation NLL that the published recipe has in the end.
 
 aecore with its fast recipe against the plain loop with the published one: SGD at 1, published
 initialisation, dropout 0.5. Both train the VAE in interleaved blocks of one process and are
@@ -65,7 +65,7 @@ class Race:
 
 
 def seconds_to(nll: float, curve: Sequence[Point]) -> float | None:
-    """When a curve first meets ``nll``, on the straight line between two points; None where it does not."""
+    """When a curve first meets ``nll``, by straight lines; None where it does not."""
     before: Point | None = None
     for point in curve:
         if point.nll <= nll:
@@ -78,7 +78,7 @@ def seconds_to(nll: float, curve: Sequence[Point]) -> float | None:
 
 
 def race(trainer: Trainer, blocks: int, note: Callable[[str], None]) -> Race:
-    """Train both to their ends, the trainer to its planned steps and the plain loop for `EPOCHS` epochs, block by block."""
+    """Train both to their ends, block by block: ours as planned, the plain loop `EPOCHS`."""
     plain, heard, scratch = (
         PlainTraining(trainer),
         Counting(),
@@ -102,7 +102,8 @@ def race(trainer: Trainer, blocks: int, note: Callable[[str], None]) -> Race:
         curves.plain.append(Point(clocks[1], _measured(trainer, scratch)))
         one, other = curves.ours[-1], curves.plain[-1]
         note(
-            f"  {one.seconds:6.0f} s {one.nll:7.2f} nats   plain {other.seconds:6.0f} s {other.nll:7.2f} nats"
+            f"  {one.seconds:6.0f} s {one.nll:7.2f} nats   plain {other.seconds:6.0f} s "
+            f"{other.nll:7.2f} nats"
         )
     return curves
 

@@ -33,7 +33,7 @@ class Counting(Silent):
 
 
 class PlainTraining:
-    """The plain loop over its own batches: sentences of equal length, at most B of them, the way the public loops cut them."""
+    """The plain loop over its own batches, of equal lengths, at most B, as public loops cut."""
 
     def __init__(self, trainer: Trainer) -> None:
         self.model = PlainVae(trainer.model.sizes)
@@ -80,7 +80,7 @@ def timed(work: Callable[[], int]) -> float:
 
 @dataclass(frozen=True)
 class Speed:
-    """Tokens per second of paired blocks, and the plain loop's share of the measured rate of matrix products."""
+    """Tokens per second of paired blocks, and the plain loop's share of the products' rate."""
 
     ours: list[float]
     plain: list[float]
@@ -107,7 +107,7 @@ def compare_steps(trainer: Trainer, rounds: int, steps: int) -> Speed:
 
 
 def dispatch_cost(trainer: Trainer, repeats: int = 5000) -> float:
-    """Seconds that one joint step of the defaults spends on calling hooks and checking shapes, beyond the hooks' own work.
+    """Seconds that a joint step spends on calling hooks and checking shapes.
 
     Measured on ``beta_schedule`` of the defaults, which does nothing, against the bound method
     itself.

@@ -1,4 +1,6 @@
-"""What the tests of the core need besides: the helpers of ``support`` in reach, a cache of their own, a corpus."""
+"""What the tests of the core need besides: the helpers of ``support`` in reach, a cache of their
+own, a corpus.
+"""
 
 import sys
 from pathlib import Path

@@ -34,7 +34,9 @@ def part(name, hooks=(), **table):
 
 
 def part_of(cls):
-    """The part of a throw-away class; what its manifest says beyond the hooks is its attribute ``declares``."""
+    """The part of a throw-away class; what its manifest says beyond the hooks is its attribute
+    ``declares``.
+    """
     name = cls.__name__.lower()
     made = part(
         name, sorted({found.hook for found in implementations(cls)}), **getattr(cls, "declares", {})
@@ -143,7 +145,9 @@ class Site:
         path.mkdir()
 
     def add(self, distribution, points, *, version="1.0", package=None, module="", manifest=None):
-        """A distribution with entry points {name: target}, a package with that source, and plugin.toml where given."""
+        """A distribution with entry points {name: target}, a package with that source, and
+        plugin.toml where given.
+        """
         info = self.path / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(

@@ -1,4 +1,6 @@
-"""The set-up: what makes an environment stale, what is done about it, and that a failure leaves no stamp."""
+"""The set-up: what makes an environment stale, what is done about it, and that a failure leaves no
+stamp.
+"""
 
 import importlib.util
 import json
@@ -12,7 +14,9 @@ TOOL = Path(__file__).resolve().parent.parent / "tools" / "bootstrap.py"
 
 @pytest.fixture
 def project(tmp_path):
-    """A project of a root and two plugins, with the set-up of its own and commands that are only noted."""
+    """A project of a root and two plugins, with the set-up of its own and commands that are only
+    noted.
+    """
     files = {
         "constraints.txt": "torch==2.13.0\n",
         "pyproject.toml": '[project]\nname = "aecore"\n',
@@ -106,7 +110,9 @@ def test_a_failure_starts_over(project, word):
 
 
 def stale(project, name):
-    """A record of an editable distribution whose folder is not there, and a change that asks for a set-up."""
+    """A record of an editable distribution whose folder is not there, and a change that asks for a
+    set-up.
+    """
     record = project.ROOT / f".venv/lib/python3.11/site-packages/aecore_{name}-0.1.0.dist-info"
     record.mkdir(parents=True)
     origin = {"url": (project.ROOT / "plugins" / name).as_uri(), "dir_info": {"editable": True}}

@@ -1,4 +1,6 @@
-"""Finding plugins among throw-away distributions, without importing one, and what is said of those that are broken."""
+"""Finding plugins among throw-away distributions, without importing one, and what is said of those
+that are broken.
+"""
 
 import subprocess
 import sys
@@ -90,7 +92,8 @@ def test_listing_imports_neither_plugins_nor_torch(site):
         found = Catalogue.discover()
         assert found.entries["ramp"].status == "ok"
         compose([found.part("ramp")], found.defaults)
-        print(sorted(name for name in sys.modules if name in ("torch", "aecore_ramp", "aecore_betavae")))
+        heavy = ("torch", "aecore_ramp", "aecore_betavae")
+        print(sorted(name for name in heavy if name in sys.modules))
     """
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=False
@@ -245,7 +248,10 @@ def test_a_target_that_is_no_plugin_class(site, module, kind):
 
 def body(text, decorator="@hookimpl"):
     """A module whose plugin class has this one method, on line 7 of the file."""
-    return f"from aecore import Plugin, hookimpl\n\n\nclass Method(Plugin):\n    x = 1\n\n    {decorator}\n    {text}\n"
+    return (
+        f"from aecore import Plugin, hookimpl\n\n\nclass Method(Plugin):\n    x = 1\n\n"
+        f"    {decorator}\n    {text}\n"
+    )
 
 
 CLASSES = {

@@ -1,4 +1,6 @@
-"""docs/composing.md says what `compose` decides, and what it says of the pairs that are built is so."""
+"""docs/composing.md says what `compose` decides, and what it says of the pairs that are built is
+so.
+"""
 
 import json
 import re

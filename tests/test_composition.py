@@ -1,4 +1,6 @@
-"""Which methods fit together, by throw-away manifests that say what the papers' methods would say."""
+"""Which methods fit together, by throw-away manifests that say what the papers' methods
+would say.
+"""
 
 import itertools
 
@@ -344,7 +346,9 @@ def test_two_latent_spaces():
 
 
 def test_a_curved_posterior_needs_a_prior_of_its_own_space():
-    """The default prior is a density in flat space: on a sphere it would be wrong without an error."""
+    """The default prior is a density in flat space: on a sphere it would be wrong without
+    an error.
+    """
     bare = made("bare_sphere", POSTERIOR, posterior="density", geometry="sphere")
     with pytest.raises(
         CompositionError, match="'bare_sphere' and 'vae' do not share a latent space"
@@ -354,7 +358,9 @@ def test_a_curved_posterior_needs_a_prior_of_its_own_space():
 
 
 def test_the_hints_are_true():
-    """Every ``works:`` and ``or:`` line, of every refused pair and some triples, composes; and none bigger does."""
+    """Every ``works:`` and ``or:`` line, of every refused pair and some triples, composes; and none
+    bigger does.
+    """
     hints = 0
     for size in (2, 3):
         for names in itertools.islice(

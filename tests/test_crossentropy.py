@@ -102,7 +102,9 @@ def test_not_a_number_stays_one():
 
 @pytest.mark.parametrize("shape", [(37, 1500), (200, 513)])
 def test_bf16_operands_change_no_more_than_rounding_does(shape):
-    """Logits are rounded to 8 bits; the sum over words averages that out, and the target's logit is float32."""
+    """Logits are rounded to 8 bits; the sum over words averages that out, and the target's logit is
+    float32.
+    """
     states, targets, weight, upstream = inputs(*shape, width=40)
     weight = 0.3 * weight
     expected = exact(states, targets, weight, upstream)

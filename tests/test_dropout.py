@@ -1,4 +1,6 @@
-"""The law of dropout: independent masks, the rate to one in 65,536, and an expectation that is exact."""
+"""The law of dropout: independent masks, the rate to one in 65,536, and an expectation that is
+exact.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Every way in which a plugin can break at run time, and the exact words; what is not applied stays as it was, bit for bit."""
+"""Every way in which a plugin can break at run time, and the exact words; what is not applied stays
+as it was, bit for bit.
+"""
 
 from contextlib import nullcontext
 
@@ -29,7 +31,9 @@ ARGUMENTS = {
 
 
 def owner(hook, value, **provides):
-    """A plugin class whose one hook returns ``value(self, ...)``, as if from line 1 of broken/module.py; its arguments."""
+    """A plugin class whose one hook returns ``value(self, ...)``, as if from line 1 of
+    broken/module.py; its arguments.
+    """
     names = ARGUMENTS.get(hook, "step")
     namespace = {"value": value, "hookimpl": hookimpl}
     source = f"@hookimpl\ndef {hook}(self, {names}):\n    return value(self, {names})\n"
@@ -198,7 +202,8 @@ VALUES = {
             Independent(Normal(torch.zeros(5, 3), 1.0), 1, validate_args=False),
         ),
         DENSITY,
-        "returned a distribution that raised ValueError: Value is not broadcastable with batch_shape+event_shape: "
+        "returned a distribution that raised ValueError: Value is not broadcastable with "
+        "batch_shape+event_shape: "
         "torch.Size([1, 4, 3]) vs torch.Size([5, 3]).",
         [],
     ),
@@ -264,7 +269,8 @@ def test_a_prior_of_the_wrong_shape():
     with pytest.raises(PluginError) as caught:
         model.prior_logprob(torch.zeros(4, 2, 3))
     assert str(caught.value) == (
-        "'badprior' (aecore-badprior 1.0) returned a value of shape (4, 2, 3) from prior_logprob; (4, 2) was due\n"
+        "'badprior' (aecore-badprior 1.0) returned a value of shape (4, 2, 3) from prior_logprob; "
+        "(4, 2) was due\n"
         f"  hook:   prior_logprob(z), {place(BadPrior, 'prior_logprob')}\n"
         "  likely: a sum over the last 1 axes is missing"
     )
@@ -432,7 +438,8 @@ def test_before_step_returns_unknown_roles(corpus, roles, shown):
     with pytest.raises(PluginError) as caught:
         Joint(build(Before), corpus).step(some_batch(B))
     assert str(caught.value) == (
-        f"'before' (aecore-before 1.0) returned {shown} from before_step; parameter roles were due\n"
+        f"'before' (aecore-before 1.0) returned {shown} from before_step; parameter roles were "
+        f"due\n"
         f"  hook:   before_step(), {place(Before, 'before_step')}\n"
         "  roles: encoder, decoder, prior, critic, frozen"
     )
@@ -522,7 +529,9 @@ def nan_like(step):
 
 
 class RootAtZero(torch.autograd.Function):
-    """0 forwards, an infinite gradient backwards: a finite loss that only the gradient norm gives away."""
+    """0 forwards, an infinite gradient backwards: a finite loss that only the gradient norm gives
+    away.
+    """
 
     @staticmethod
     def forward(ctx, value):
@@ -670,7 +679,8 @@ def test_a_monte_carlo_kl_below_minus_one_nat(corpus, shift, stops):
     what, origin, *_ = str(caught.value).split("\n  ")
     assert (
         what
-        == f"training stopped: the Monte Carlo KL is {shift:.3g} nats in the mean of the batch at step 0 of 'joint'"
+        == f"training stopped: the Monte Carlo KL is {shift:.3g} nats in the mean of the batch at "
+        f"step 0 of 'joint'"
     )
     who = "'overconfident' (posterior_sample) and 'vae' (prior_logprob)"
     assert (

@@ -1,4 +1,6 @@
-"""Who is called, with what, in which order, and what is said of a value that is not what was due."""
+"""Who is called, with what, in which order, and what is said of a value that is not what
+was due.
+"""
 
 import pytest
 import torch
@@ -98,8 +100,8 @@ def hook_line():
 
 def test_none_is_an_error():
     assert (
-        str(complain(None))
-        == f"{WHO} returned None from beta_schedule\n{hook_line()}\n  likely: is a `return` missing?"
+        str(complain(None)) == f"{WHO} returned None from beta_schedule\n{hook_line()}\n"
+        f"  likely: is a `return` missing?"
     )
 
 

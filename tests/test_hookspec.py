@@ -241,7 +241,9 @@ class Everything(Plugin):
 
 @pytest.fixture(scope="module")
 def calls(corpus, tmp_path_factory):
-    """phase -> hook -> calls, of a run with a stage of 2 steps and 3 joint steps, its evaluations, and a generation."""
+    """phase -> hook -> calls, of a run with a stage of 2 steps and 3 joint steps, its evaluations,
+    and a generation.
+    """
     for made in CALLS.values():
         made.clear()
     model = build(Everything)

@@ -42,16 +42,28 @@ def test_a_plain_manifest():
 @pytest.mark.parametrize(
     ("change", "line"),
     [
-        ({"hooks": ["klterm"]}, "hooks.0 = 'klterm': no hook is called 'klterm'. Did you mean 'kl_term'?"),
+        (
+            {"hooks": ["klterm"]},
+            "hooks.0 = 'klterm': no hook is called 'klterm'. Did you mean 'kl_term'?",
+        ),
         ({"api": "one"}, "api = 'one': 'one' is no range of API numbers, such as '>=1,<2'"),
         ({"colour": "red"}, "colour = 'red': extra inputs are not permitted"),
         ({"batching": "random"}, "batching = 'random': input should be 'bucketed' or 'mixed'"),
-        ({"requires": {"prior": "x"}}, "requires.prior = 'x': input should be 'samples', 'density' or 'standard'"),
-        ({"requires": {"kll": "sentence"}}, "requires.kll = 'sentence': extra inputs are not permitted"),
-        ({"provides": {"kl_gradient": ["critic"]}}, "provides.kl_gradient.0 = 'critic': input should be 'encoder' or 'prior'"),
+        (
+            {"requires": {"prior": "x"}},
+            "requires.prior = 'x': input should be 'samples', 'density' or 'standard'",
+        ),
+        (
+            {"requires": {"kll": "sentence"}},
+            "requires.kll = 'sentence': extra inputs are not permitted",
+        ),
+        (
+            {"provides": {"kl_gradient": ["critic"]}},
+            "provides.kl_gradient.0 = 'critic': input should be 'encoder' or 'prior'",
+        ),
         ({"paper": {"title": "t", "venue": "v"}}, "paper.year: field required"),
     ],
-)  # fmt: skip
+)
 def test_what_breaks_the_schema_is_named_with_its_place(change, line):
     error = problems({**PLAIN, **change})
     assert str(error) == f"the manifest of 'x' is not valid\n  file: plugin.toml\n  {line}"
@@ -89,18 +101,30 @@ def test_a_capability_belongs_to_the_owner_of_its_hook(word):
 @pytest.mark.parametrize(
     ("hooks", "provides", "line"),
     [
-        (["posterior_sample"], {}, "hooks names posterior_sample, so provides.posterior must say what it gives"),
-        (["objective"], {}, "hooks names objective, so provides.objective_gradient must say what it gives"),
+        (
+            ["posterior_sample"],
+            {},
+            "hooks names posterior_sample, so provides.posterior must say what it gives",
+        ),
+        (
+            ["objective"],
+            {},
+            "hooks names objective, so provides.objective_gradient must say what it gives",
+        ),
         (
             ["kl_term"],
             {"kl": "penalty", "kl_gradient": []},
             "hooks names kl_term, so provides.kl_estimator must say what it gives",
         ),
-        (["prior_logprob"], {"prior": "density"}, "prior_logprob and prior_sample are owned together"),
+        (
+            ["prior_logprob"],
+            {"prior": "density"},
+            "prior_logprob and prior_sample are owned together",
+        ),
         (["prior_sample"], {}, "prior_logprob and prior_sample are owned together"),
         (["kl_term", "kl_term"], KL, "hooks names kl_term more than once"),
     ],
-)  # fmt: skip
+)
 def test_hooks_and_capabilities_that_do_not_agree(hooks, provides, line):
     assert problems({**PLAIN, "hooks": hooks, "provides": provides}).evidence[1:] == (line,)
 

@@ -1,4 +1,6 @@
-"""The way of a batch, in numbers: shapes, padding, the decoder by hand, the divergences, and who is moved by what."""
+"""The way of a batch, in numbers: shapes, padding, the decoder by hand, the divergences, and who is
+moved by what.
+"""
 
 import math
 from itertools import pairwise
@@ -238,7 +240,9 @@ def test_each_dropout_has_its_own_rate(dropout, varies):
 
 
 def test_dropout_before_the_output_layer_is_unbiased_there(monkeypatch):
-    """Half of the states are zero and the rest doubled, when they reach the output layer, each token by a mask of its own."""
+    """Half of the states are zero and the rest doubled, when they reach the output layer, each
+    token by a mask of its own.
+    """
     model, seen = lively(build(dropout=(0.0, 0.5))).train(), []
 
     def output(states, targets, weight, operands):
@@ -436,7 +440,9 @@ def test_session_updates_move_their_roles_alone(corpus):
 
 
 def test_the_loss_of_a_session_is_what_the_joint_step_minimises(corpus):
-    """Extra losses included: an encoder that was updated on less would chase another bound than the decoder's."""
+    """Extra losses included: an encoder that was updated on less would chase another bound than the
+    decoder's.
+    """
 
     class Extra(Plugin):
         @hookimpl
@@ -500,7 +506,9 @@ def test_the_analytic_divergence_against_torch():
 
 
 class SamePrior(Plugin):
-    """The standard normal again, as somebody else's density: the defaults fall back to Monte Carlo."""
+    """The standard normal again, as somebody else's density: the defaults fall back to
+    Monte Carlo.
+    """
 
     declares = {"provides": {"prior": "density"}}
 

@@ -13,7 +13,9 @@ from aecore.streams import stream
 
 
 class Moving(Plugin):
-    """N(location, I), where the location is the mean of a layer's weights and is kept; a critic that asks for prior samples."""
+    """N(location, I), where the location is the mean of a layer's weights and is kept; a critic
+    that asks for prior samples.
+    """
 
     roles = {"layer": "prior", "net": "critic"}
     critic = CriticConfig(steps=3)

@@ -1,4 +1,6 @@
-"""Registries of one's own, and plugins that are broken in every way: they are listed, explained, and disturb nobody."""
+"""Registries of one's own, and plugins that are broken in every way: they are listed, explained,
+and disturb nobody.
+"""
 
 from __future__ import annotations
 
@@ -354,7 +356,10 @@ def test_a_missing_one_is_explained_among_broken_ones(zoo):
 
 def test_listing_stays_quick_and_light(zoo):
     heavy = "{'torch', 'numpy', 'zoo_good', 'zoo_raises'} & set(sys.modules)"
-    code = f"import sys; from aecore_cli.__main__ import main; main(['plugins', 'list']); print({heavy}, file=sys.stderr)"
+    code = (
+        f"import sys; from aecore_cli.__main__ import main; main(['plugins', 'list']); "
+        f"print({heavy}, file=sys.stderr)"
+    )
     environment = {
         name: value for name, value in os.environ.items() if name != "PYDANTIC_DISABLE_PLUGINS"
     }

@@ -1,4 +1,6 @@
-"""The rooms of the house: imports run one way, down the list, and a plugin stands on public names alone."""
+"""The rooms of the house: imports run one way, down the list, and a plugin stands on public names
+alone.
+"""
 
 import ast
 from pathlib import Path
@@ -6,20 +8,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-#: From the ground up: files of the core and folders. What stands further down imports nothing above it.
+#: From the ground up: files of the core and folders, which import nothing that stands later.
 FLOORS = (
-    "errors", "lazy", "ranks", "streams", "secondorder", "batch", "posterior", "dropout", "initialisation",
-    "crossentropy", "geometry", "data", "hookspec", "manifest", "names", "registries",
-    "composition", "progress", "autoencoder", "plugin", "catalogue", "hooks", "step", "vae",
-    "model", "runs", "assembly", "generation", "evaluation", "training", "run", "reports", "api",
-    "scaffold", "testing",
+    "errors", "lazy", "ranks", "streams", "secondorder", "batch", "posterior", "dropout",
+    "initialisation", "crossentropy", "geometry", "data", "hookspec", "manifest", "names",
+    "registries", "composition", "progress", "autoencoder", "plugin", "catalogue", "hooks", "step",
+    "vae", "model", "runs", "assembly", "generation", "evaluation", "training", "run", "reports",
+    "api", "scaffold", "testing",
 )  # fmt: skip
 #: What a plugin may import: the names of `aecore` itself, and these rooms.
 PUBLIC = ("aecore", "aecore.geometry", "aecore.testing")
 
 
 def imports(path, with_types=False):
-    """The modules that a file imports when it runs, and where annotations alone need them if asked for."""
+    """The modules that a file imports when it runs, and where annotations alone need them if asked
+    for.
+    """
     found = []
 
     def visit(node):

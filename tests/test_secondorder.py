@@ -1,4 +1,6 @@
-"""What runs inside `aecore.second_order`: only what can be differentiated twice, and everything is given back."""
+"""What runs inside `aecore.second_order`: only what can be differentiated twice, and everything is
+given back.
+"""
 
 import pytest
 import torch

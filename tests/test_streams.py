@@ -1,4 +1,6 @@
-"""Named random streams: the same key gives the same draws, and torch's generator stays as it was found."""
+"""Named random streams: the same key gives the same draws, and torch's generator stays as it was
+found.
+"""
 
 import pytest
 import torch
@@ -38,7 +40,9 @@ def test_other_keys_give_other_draws():
 
 
 def test_a_seed_is_the_same_in_every_process():
-    """Not Python's hash, which is salted: blake2b of the key's text, so that old runs can be trained again."""
+    """Not Python's hash, which is salted: blake2b of the key's text, so that old runs can be
+    trained again.
+    """
     assert seed_of(0, "step", 0) == 1_628_664_340
 
 

@@ -1,4 +1,6 @@
-"""The project's words: one for each thing, the field's own; what was called otherwise once is found nowhere any more."""
+"""The project's words: one for each thing, the field's own; what was called otherwise once is found
+nowhere any more.
+"""
 
 import re
 from pathlib import Path

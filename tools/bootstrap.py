@@ -22,12 +22,12 @@ from urllib.parse import unquote, urlsplit
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-#: What builds the project has to be there before the project is, since nothing is built in isolation.
+#: What builds the project has to be there before it, since nothing is built in isolation.
 BUILDERS = ("hatchling", "editables")
 
 
 def main() -> int:
-    """Bring ``.venv/`` up to date; 0 when it is, 1 where it cannot be, with a message that says why."""
+    """Bring ``.venv/`` up to date; 0 when it is, else 1 and a message that says why."""
     if sys.version_info < OLDEST:
         found = ".".join(map(str, sys.version_info[:3]))
         print(f"aecore needs Python 3.11 or newer; {sys.executable} is {found}.", file=sys.stderr)
@@ -50,7 +50,7 @@ def units() -> list[Path]:
 
 
 def stamp() -> str:
-    """The place and the Python on the first line, and a hash of what the content of ``.venv/`` follows from."""
+    """The place and the Python, and a hash of what the content of ``.venv/`` follows from."""
     digest = hashlib.sha256()
     own = [ROOT / "constraints.txt", ROOT / "tools" / "bootstrap.py"]
     for path in [*own, *(unit / "pyproject.toml" for unit in units())]:
@@ -101,7 +101,7 @@ def set_up(lock: int) -> int:
 
 
 def orphans() -> list[str]:
-    """Editable distributions in ``.venv/`` whose folder in the project has gone; those from elsewhere stay."""
+    """Editable distributions in ``.venv/`` whose folder in the project has gone."""
     gone = []
     for record in (ROOT / ".venv").glob("lib/python*/site-packages/*.dist-info/direct_url.json"):
         origin = json.loads(record.read_text("utf-8"))

@@ -75,7 +75,11 @@ def _choice(name: str) -> str:
 def _capability(word: str) -> str:
     field = Capabilities.model_fields[word]
     owners = " or ".join(f"`{hook}`" for hook in GIVEN_BY[word])
-    return f"\n### `{word}`\n\n{str(field.description).capitalize()}. Given by the owner of {owners}.\n\n{_levels(word, field)}"
+    return (
+        f"\n### `{word}`\n\n"
+        f"{str(field.description).capitalize()}. Given by the owner of {owners}.\n\n"
+        f"{_levels(word, field)}"
+    )
 
 
 def _levels(word: str, field: FieldInfo) -> str:

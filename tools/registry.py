@@ -1,4 +1,4 @@
-"""Write registry.toml, docs/plugins.md and the names in README.md from plugins/, docs/manifest.md from the schema.
+"""Write registry.toml, docs/plugins.md, the README's names, and docs/manifest.md.
 
 With ``--check`` nothing is written, and 1 returned where a file is another.
 """
@@ -23,7 +23,10 @@ PLUGINS = """\
 
 `aecore plugins info NAME` shows settings, sources and deviations.
 """
-HEADER = "# The plugins that aecore knows, installed or not. Generated from plugins/*/src/*/plugin.toml: make registry\n\n"
+HEADER = (
+    "# The plugins that aecore knows, installed or not. Generated from "
+    "plugins/*/src/*/plugin.toml: make registry\n\n"
+)
 
 
 def listing(folder: Path) -> dict[str, Any]:
@@ -63,7 +66,8 @@ def plugins_page() -> str:
         paper = entry.get("paper")
         source = f"[{paper['venue']} {paper['year']}]({paper['url']})" if paper else "-"
         rows.append(
-            f"| `{name}` | {entry['summary']} | {source} | {', '.join(f'`{hook}`' for hook in entry['hooks'])} |"
+            f"| `{name}` | {entry['summary']} | {source} | "
+            f"{', '.join(f'`{hook}`' for hook in entry['hooks'])} |"
         )
     return "\n".join(rows) + "\n"
 

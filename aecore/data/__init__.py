@@ -1,1 +1,1 @@
-"""Corpora: from a folder or the built-in toy to padded batches, in one direction: spec, reader, vocabulary, corpus, plan."""
+"""Corpora: a folder or the built-in toy, read, encoded, cached, and cut into padded batches."""

@@ -1,4 +1,4 @@
-"""Which sentences go into which batch: plans of sentence numbers, made before an epoch and read by index.
+"""Batching: plans of sentence numbers, made before an epoch and read by index.
 
 Up to `LARGE` sentences a plan is one permutation. Beyond, it would be most of what a process holds,
 so it is made of blocks of consecutive sentences in random order, and only the window of blocks that
@@ -77,7 +77,9 @@ class WholePlan(Plan):
 
 @dataclass(eq=False)
 class BlockPlan(Plan):
-    """A plan that lays out one window of blocks at a time: 2 MiB for the window, 8 bytes for every 2,048 sentences.
+    """A plan that lays out a window of blocks at a time, so that it takes 2 MiB.
+
+    And 8 bytes for every 2,048 sentences.
 
     A window is shuffled, bucketed and cut as a small epoch is. Its draws are keyed by ``seed`` and
     its number, so batch i is the same whatever was read before it, also in another process.
@@ -101,7 +103,7 @@ class BlockPlan(Plan):
 
     @classmethod
     def drawn(cls, sentences: Sentences, batch_size: int, mode: Mode | None) -> BlockPlan:
-        """Draw seed and order of the blocks from torch's global generator, or nothing without a mode."""
+        """Draw seed and order of blocks from torch's global generator; nothing without a mode."""
         block = -(-BLOCK // batch_size) * batch_size
         count = -(-len(sentences) // block)
         seed = 0 if mode is None else int(torch.randint(2**62, ()))
@@ -139,7 +141,9 @@ class BlockPlan(Plan):
 
 
 def epoch_plan(sentences: Tensor | Sentences, batch_size: int, mode: Mode) -> Plan:
-    """One epoch in random order, every sentence once, at most one batch not full; drawn from torch's global generator.
+    """One epoch in random order, each sentence once; drawn from torch's global generator.
+
+    At most one batch is not full.
 
     ``bucketed`` puts sentences of like length together, so that little is padding: within pools of
     64 batches, which keeps the composition of a batch random from epoch to epoch. ``mixed`` leaves
@@ -168,7 +172,7 @@ def evaluation_plan(sentences: Tensor | Sentences, batch_size: int) -> Plan:
 
 
 def some_sentences(n: int, count: int) -> Tensor:
-    """(min(count, n),): different sentence numbers below ``n``, drawn uniformly from torch's global generator."""
+    """(min(count, n),): distinct sentence numbers below ``n``, from torch's global generator."""
     if n <= LARGE:
         return torch.randperm(n)[:count]
     found: dict[int, None] = {}
@@ -210,7 +214,7 @@ def _bounds(n: int, batch_size: int) -> Tensor:
 
 
 def _sorted_in_pools(order: Tensor, lengths: Tensor, pool: int) -> Tensor:
-    """``order`` cut into pools, each sorted by length; equal lengths stay in the random order they came in."""
+    """``order`` in pools, each sorted by length; equal lengths stay in random order."""
     by_length = lengths[order].argsort(stable=True)
     pools = (torch.arange(len(order)) // pool)[by_length]
     return order[by_length[pools.argsort(stable=True)]]

@@ -1,4 +1,4 @@
-"""From rows to a corpus in two passes: the first learns the vocabulary, the second writes ids. Neither holds the text."""
+"""From rows to a corpus in two passes: vocabulary, then ids; neither holds the text."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Survey:
 
 
 def _survey(source: Source, order: Order) -> _Survey:
-    """Read the training split once, and its head once more where the vocabulary is that of the head alone."""
+    """Read the training split once, and its head again where the vocabulary is the head's."""
     reading = source.read(order.max_length)
     vocabulary = order.vocabulary
     if vocabulary is None and order.spec.whole:
@@ -132,7 +132,8 @@ def _checked(
     for number, row in enumerate(rows):
         if number == 0 and reading.kind != survey.kind:
             raise DataError(
-                f"'{reading.report.file}' holds {_KINDS[reading.kind]}, '{sources['train'].path.name}' {_KINDS[survey.kind]}.",
+                f"'{reading.report.file}' holds {_KINDS[reading.kind]}, "
+                f"'{sources['train'].path.name}' {_KINDS[survey.kind]}.",
                 "due: the same keys in all three files; the first good line of a file decides",
             )
         yield row

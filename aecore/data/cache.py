@@ -1,4 +1,4 @@
-"""The cache of prepared corpora: built once under a lock, then mapped by every process that reads the same files.
+"""The cache of prepared corpora: built once under a lock, then memory-mapped by every process.
 
 An entry is a folder ``PATHS-CONTENT-OPTIONS`` of hashes: of where the files are, of what is in
 them, and of what was made of them, the vocabulary included. A file ``PATHS-CONTENT-RECIPE.json``
@@ -75,7 +75,8 @@ def cached(sources: Mapping[str, Source], order: Order, tell: Tell) -> Corpus:
     except OSError as error:
         reason = error.strerror or error
         tell(
-            f"the cache cannot be written ({error.filename}: {reason}), so the text is prepared for this process alone"
+            f"the cache cannot be written ({error.filename}: {reason}), so the text is prepared "
+            f"for this process alone"
         )
         return _build_alone(sources, order, keys, error)
 
@@ -107,7 +108,7 @@ class _File:
 
     @classmethod
     def of(cls, path: Path) -> _File:
-        """The identity of a file: where it is, its size and time of change, and what stands at its two ends."""
+        """The identity of a file: path, size, time of change, and the bytes at its two ends."""
         try:
             with path.open("rb") as file:
                 stat = os.fstat(file.fileno())
@@ -260,7 +261,7 @@ def _point(path: Path, sha: str) -> None:
 
 
 def _sweep(folder: Path, keys: _Keys) -> None:
-    """Remove what killed builds of these files left, and what was made of older contents of them."""
+    """Remove what killed builds of these files left, and what was made of older contents."""
     stale = [
         path
         for path in folder.glob(f"{keys.paths}-*")
@@ -285,7 +286,8 @@ def _build_alone(sources: Mapping[str, Source], order: Order, keys: _Keys, why: 
             f"there is no room to prepare {keys.size / 1e9:.1f} GB of text.",
             f"cache:            {why.filename}: {why.strerror or why}",
             f"temporary folder: {error.filename}: {error.strerror or error}",
-            "AECORE_CACHE names another folder for the cache; it takes about as much room as the text",
+            "AECORE_CACHE names another folder for the cache; it takes about as much room as the "
+            "text",
         ) from error
 
 

@@ -29,7 +29,7 @@ def load_corpus(
     recipe: Recipe = EVERY_WORD,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Corpus:
-    """The corpus that ``spec`` names: read, cut and encoded, or mapped from the cache where that was done before.
+    """The corpus that ``spec`` names: read, cut and encoded, or mapped from the cache.
 
     Args:
         spec: ``toy``, ``toy:labelled``, ``toy:pairs`` or a folder, and the head of its training

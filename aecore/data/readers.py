@@ -29,6 +29,7 @@ class Fault:
     first: list[int] = field(default_factory=list)
 
     def add(self, line: int) -> None:
+        """Count one more, of which the first few are told by number."""
         self.count += 1
         if len(self.first) < _SHOWN_LINES:
             self.first.append(line)
@@ -37,7 +38,8 @@ class Fault:
         """``3 empty lines dropped (lines 4, 9, 12)``."""
         plural = "" if self.count == 1 else "s"
         more = f" and {self.count - len(self.first):,} more" if self.count > len(self.first) else ""
-        return f"{self.count:,} {reason} line{plural} dropped (line{plural} {', '.join(map(str, self.first))}{more})"
+        first = ", ".join(map(str, self.first))
+        return f"{self.count:,} {reason} line{plural} dropped (line{plural} {first}{more})"
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Text:
 
 
 class Reading:
-    """One pass over the good rows of a file; ``report`` and ``lines.kind`` are complete when all rows have been taken.
+    """One pass over the good rows of a file; at its end ``report`` and ``lines.kind`` are complete.
 
     Args:
         path: names the file in the report and in errors.
@@ -106,7 +108,7 @@ class Reading:
             raise DataError(f"'{self._path}' holds no sentence.", *shown, f"due: {self._due}")
 
     def _require_text(self) -> None:
-        """Refuse a file in another encoding; ten bad lines are let pass, so that small files are not condemned by a few."""
+        """Refuse a file in another encoding; ten bad lines pass, for the sake of small files."""
         bad = self.report.dropped.get("non-UTF-8", Fault()).count
         total = self.report.kept + sum(fault.count for fault in self.report.dropped.values())
         if bad > min(total // 2, 10 + total // 10):
@@ -129,7 +131,8 @@ def _binary(path: Path, why: str) -> DataError:
     return DataError(
         f"'{path}' is not a text file in UTF-8: {why}.",
         "due:    one sentence a line, in UTF-8",
-        "likely: a binary or compressed file, or another encoding (iconv -f latin1 -t utf-8, iconv -f utf-16 -t utf-8)",
+        "likely: a binary or compressed file, or another encoding (iconv -f latin1 -t utf-8, iconv "
+        "-f utf-16 -t utf-8)",
     )
 
 
@@ -147,15 +150,16 @@ class Source:
         return cls(path, partial(_lines_of, path), path.suffix == ".jsonl")
 
     def read(self, max_length: int, known: frozenset[str] | None = None) -> Reading:
-        """A pass over the rows; ``known`` holds the labels of the training split, None lets any pass."""
+        """A pass over the rows; ``known`` are the labels of train, and None lets any pass."""
         lines = JsonLines(max_length, known) if self.json else TextLines(max_length)
         due = f"one sentence a line, of 1 to {max_length} words, in UTF-8"
-        rows = f'one {{"text"}}, {{"text", "label"}} or {{"source", "target"}} a line, of 1 to {max_length} words, in UTF-8'
+        kinds = 'one {"text"}, {"text", "label"} or {"source", "target"}'
+        rows = f"{kinds} a line, of 1 to {max_length} words, in UTF-8"
         return Reading(self.path, self.raw(), lines, rows if self.json else due)
 
 
 def sift(path: Path, raw: Iterable[bytes], max_length: int) -> Text:
-    """Keep the sentences of 1 to ``max_length`` words; ``path`` names the file in the report and in errors."""
+    """Keep sentences of 1 to ``max_length`` words; ``path`` is the file that errors name."""
     reading = Source(path, lambda: raw).read(max_length)
     return Text([row.text for row in reading], reading.report)
 
@@ -187,7 +191,7 @@ def bounded_lines(file: BinaryIO) -> Iterator[bytes]:
 
 
 def find_splits(folder: Path) -> dict[str, Source]:
-    """The files of a folder, ``train``, ``valid`` and ``test`` as ``.txt`` or ``.jsonl``; nothing is read yet."""
+    """The files of a folder, train, valid and test as ``.txt`` or ``.jsonl``; nothing is read."""
     try:
         _require_folder(folder)
         found = sorted(entry.name for entry in folder.iterdir())
@@ -214,7 +218,8 @@ def _require_folder(folder: Path) -> None:
         return
     if folder.exists():
         raise DataError(
-            f"'{folder}' is a file; the folder that holds train.txt, valid.txt and test.txt was due.",
+            f"'{folder}' is a file; the folder that holds train.txt, valid.txt and test.txt was "
+            f"due.",
             f"its folder: {folder.parent}",
         )
     raise DataError(
@@ -241,10 +246,12 @@ def _incomplete(folder: Path, found: list[str], missing: list[str]) -> DataError
     ]
     shown = ", ".join(found[:_SHOWN_FILES]) or "nothing"
     more = f" and {len(found) - _SHOWN_FILES:,} more" if len(found) > _SHOWN_FILES else ""
+    absent = " and no ".join(name + suffix for name in missing)
     return DataError(
-        f"'{folder}' has no {' and no '.join(name + suffix for name in missing)}.{closest(missing[0] + suffix, others)}",
+        f"'{folder}' has no {absent}.{closest(missing[0] + suffix, others)}",
         f"found: {shown}{more}",
-        "due:   train.txt, valid.txt, test.txt, one sentence a line; or train.jsonl, valid.jsonl, test.jsonl",
+        "due:   train.txt, valid.txt, test.txt, one sentence a line; or train.jsonl, valid.jsonl, "
+        "test.jsonl",
     )
 
 

@@ -1,4 +1,4 @@
-"""What a line of a file says: a sentence, a sentence with a label, or a pair; or why it is dropped."""
+"""What a line of a file says: a sentence, a labelled one, or a pair; or why it is dropped."""
 
 from __future__ import annotations
 
@@ -49,6 +49,7 @@ class TextLines:
         self._max_length = max_length
 
     def read(self, line: str) -> Row:
+        """The sentence of a line of text."""
         return Row(_bounded(line, self._max_length))
 
 
@@ -68,6 +69,7 @@ class JsonLines:
         self._known = known
 
     def read(self, line: str) -> Row:
+        """The row of a line of JSON, of the kind of the first one."""
         found = _parse(line)
         kind = self.kind or _kind(found)
         if kind == "pairs":

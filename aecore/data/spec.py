@@ -15,7 +15,7 @@ _FORM = re.compile(
 
 @dataclass(frozen=True)
 class DataSpec:
-    """``SOURCE``, ``SOURCE[:20%]`` or ``SOURCE[:500]``: a source and the head of its training split.
+    """``SOURCE``, ``SOURCE[:20%]`` or ``SOURCE[:500]``: a source and the head of its train split.
 
     Attributes:
         source: ``toy``, ``toy:labelled``, ``toy:pairs``, or the path of a folder.
@@ -56,14 +56,15 @@ class DataSpec:
         return self.fraction is None and self.sentences is None
 
     def size(self, available: int) -> int:
-        """How many of ``available`` training sentences are used: at least one; a share is rounded down."""
+        """How many of ``available`` training sentences are used: at least one, rounded down."""
         if self.fraction is not None:
             return max(1, int(self.fraction * available))
         if self.sentences is None:
             return available
         if self.sentences > available:
             raise DataError(
-                f"'{self}' asks for {self.sentences:,} training sentences; there are {available:,}.",
+                f"'{self}' asks for {self.sentences:,} training sentences; there are "
+                f"{available:,}.",
                 f"for all of them: {self.source}",
             )
         return self.sentences
@@ -86,7 +87,8 @@ def _malformed(text: str, why: str = "") -> ConfigError:
     return ConfigError(
         f"--data '{text}' cannot be read{': ' + why if why else ''}.",
         "toy           the built-in sentences; toy:labelled, toy:pairs",
-        "FOLDER        a folder with train, valid and test as .txt or .jsonl (no brackets in its path)",
+        "FOLDER        a folder with train, valid and test as .txt or .jsonl (no brackets in its "
+        "path)",
         "FOLDER[:20%]  the same, with the first 20% of the training sentences",
         "FOLDER[:500]  the same, with the first 500 training sentences",
     )

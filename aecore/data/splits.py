@@ -1,4 +1,4 @@
-"""A corpus as the trainer sees it: three splits as flat ids and offsets, in memory or mapped from files."""
+"""A corpus as the trainer sees it: three splits of flat ids and offsets, perhaps mapped."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ class Originals:
         return Original(text, tuple(references))
 
     def head(self, n: int) -> Originals:
+        """The first ``n`` rows."""
         return Originals(self.flat, self.offsets[: n + 1])
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """The N sentences of one split; the tensors of a large one are mapped from the cache, so use pieces of them.
+    """The N sentences of one split; a large one is mapped from the cache, so use pieces of it.
 
     Attributes:
         flat: (words,) int32, the ids of all sentences, one after the other, without ``<s>`` and
@@ -85,7 +86,7 @@ class Split:
 
     @property
     def lengths(self) -> Tensor:
-        """(N,) int64: the target tokens of each sentence, its words and ``</s>``; made at each call, 8 bytes a sentence."""
+        """(N,) int64: the target tokens of each sentence, words and ``</s>``; made at each call."""
         return self.lengths_of(slice(None))
 
     def lengths_of(self, numbers: slice) -> Tensor:
@@ -99,7 +100,7 @@ class Split:
         return int(self.offsets[-1] - self.offsets[0]) + len(self)
 
     def share(self, indices: Tensor) -> Batch:
-        """This rank's part of the global batch of the sentences ``indices``; all of it in one process."""
+        """This rank's part of the global batch ``indices``; all of it in one process."""
         part = self.batch(indices[ranks.rows(len(indices))])
         return part if len(part) == len(indices) else replace(part, whole=len(indices))
 
@@ -166,7 +167,7 @@ class Corpus:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 over all that a run reads of the splits: equal where it would see the same numbers.
+        """SHA-256 over all that a run reads of the splits: equal where the numbers are.
 
         These are the sentence bounds and ids; then labels with their names, and the bounds and ids
         of targets, if any.

@@ -1,4 +1,4 @@
-"""Where the arrays of a corpus lie: in memory, or in files that are written piece by piece and mapped."""
+"""Where the arrays of a corpus lie: in memory, or in files that are written and mapped."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class MemoryStore:
         self._pieces: dict[str, list[Tensor]] = {}
 
     def append(self, name: str, values: Tensor | bytes) -> None:
+        """Add a piece to the array ``name``."""
         piece = (
             values
             if isinstance(values, Tensor)
@@ -44,25 +45,29 @@ class MemoryStore:
         self._pieces.setdefault(name, []).append(piece)
 
     def close(self) -> None:
+        """End the writing."""
         pass
 
     def tensor(self, name: str) -> Tensor | None:
+        """The array ``name``, or None where nothing was added to it."""
         return torch.cat(self._pieces[name]) if name in self._pieces else None
 
 
 class FolderStore:
-    """A file per array, native byte order. The tensors map the files: reading fills no memory that is the process's own."""
+    """A file per array, native byte order, memory-mapped: reading it fills no private memory."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._files: dict[str, BinaryIO] = {}
 
     def append(self, name: str, values: Tensor | bytes) -> None:
+        """Add a piece to the array ``name``."""
         if name not in self._files:
             self._files[name] = (self.folder / name).open("wb")
         self._files[name].write(values.numpy().data if isinstance(values, Tensor) else values)
 
     def close(self) -> None:
+        """End the writing."""
         try:
             for file in self._files.values():
                 file.close()
@@ -70,6 +75,7 @@ class FolderStore:
             self._files.clear()
 
     def tensor(self, name: str) -> Tensor | None:
+        """The array ``name``, or None where nothing was added to it."""
         path = self.folder / name
         if not path.is_file():
             return None
@@ -80,7 +86,7 @@ class FolderStore:
 
 
 def check(path: Path) -> str:
-    """``SIZE:SHA-256`` of up to 4 MiB of a file: all of it, or 64 pieces, the first and the last among them."""
+    """``SIZE:SHA-256`` of a file: of all of it, or of 64 pieces that add up to 4 MiB."""
     size = path.stat().st_size
     digest = sha256()
     with path.open("rb", buffering=0) as file:

@@ -1,4 +1,4 @@
-"""The built-in corpus: English sentences from a small grammar whose factors are known, and a parser that reads them back.
+"""The built-in corpus: English of a small grammar with known factors, and its parser.
 
 A sentence is a row of slots, and a slot is a choice among phrases that agree with the sentence's
 sentiment, tense and number. Generator and parser read the same slots, so the parser accepts what
@@ -59,7 +59,7 @@ FORMS = tuple(Form(*form) for form in product(lexicon.SENTIMENTS, lexicon.TENSES
 
 @cache
 def sentences() -> dict[str, tuple[ToySentence, ...]]:
-    """The corpus by split: the same at every call and under every seed, all sentences distinct across the splits."""
+    """The corpus by split: the same under every seed, all sentences distinct across splits."""
     with stream("toy", "sentences"):
         made = _distinct()
         return {split: tuple(islice(made, size)) for split, size in SIZES.items()}
@@ -67,7 +67,7 @@ def sentences() -> dict[str, tuple[ToySentence, ...]]:
 
 @cache
 def pairs() -> dict[str, tuple[tuple[ToySentence, ToySentence], ...]]:
-    """Negative sentences with the positive ones that answer them, by split; no sentence twice on either side.
+    """Negative sentences with the positive ones that answer them, by split; none comes twice.
 
     The word lists of the two sentiments run in parallel and a sentence is a row of draws, so the
     same draws make both: every other factor, and every word that has no sentiment, is the same.
@@ -78,7 +78,7 @@ def pairs() -> dict[str, tuple[tuple[ToySentence, ToySentence], ...]]:
 
 
 def factors(text: str) -> ToySentence | None:
-    """The sentence with its factors, or None where the grammar cannot say it: the oracle of transfer."""
+    """The sentence with its factors, or None where the grammar cannot say it: the oracle."""
     for form in FORMS:
         found = _pattern(form).fullmatch(" " + text)
         if found is not None:
@@ -90,7 +90,7 @@ def factors(text: str) -> ToySentence | None:
 
 @cache
 def slots(form: Form) -> tuple[Slot, ...]:
-    """The slots of a clause and its optional tail, in the order of the sentence; 6 to 11 words in all."""
+    """The slots of a clause and of its optional tail, in order; 6 to 11 words in all."""
     nouns = (
         tuple(lexicon.SUBJECTS) if form.number == "singular" else tuple(lexicon.SUBJECTS.values())
     )

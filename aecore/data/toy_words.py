@@ -1,4 +1,4 @@
-"""The words of the toy grammar. Positive and negative lists run in parallel: the n-th of one answers the n-th of the other."""
+"""The words of the toy grammar; the n-th positive one answers the n-th negative one."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ class Verb(NamedTuple):
     base: str
 
     def inflect(self, tense: Tense, number: Number) -> str:
+        """The verb's form."""
         if tense == "past":
             return self.past
         if tense == "future":

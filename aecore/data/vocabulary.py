@@ -1,4 +1,4 @@
-"""Sentences to ids and back, by words or by byte pairs, kept in the Hugging Face tokenizers format."""
+"""The vocabulary: sentences to ids and back, by words or byte pairs, as a tokenizers file."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def words(sentence: str) -> list[str]:
 
 
 class Vocabulary:
-    """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then words or pieces of words.
+    """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then words or pieces.
 
     ``tokenizer`` is what ``tokenizer.json`` holds; the markers are ids of the model, not words of a
     text: where a text spells ``<pad>``, ``<s>`` or ``</s>`` they are read as unknown words, and its
@@ -57,7 +57,7 @@ class Vocabulary:
 
     @classmethod
     def learn(cls, recipe: Recipe, sentences: Iterable[str]) -> Vocabulary:
-        """The vocabulary of ``sentences`` (the training split, nothing else), which are read once."""
+        """The vocabulary of ``sentences``, those of the training split, which are read once."""
         if recipe.kind == "bpe":
             return cls.build_bpe(sentences, recipe.size or BPE_SIZE)
         return cls.build(sentences, recipe.size, recipe.min_count)
@@ -84,7 +84,7 @@ class Vocabulary:
 
     @classmethod
     def build_bpe(cls, sentences: Iterable[str], size: int = BPE_SIZE) -> Vocabulary:
-        """Byte pairs merged by frequency up to ``size`` entries, markers and the 256 bytes included; no text is unknown.
+        """Byte pairs up to ``size`` entries, markers and the 256 bytes included; none is unknown.
 
         A piece carries the space before it, so decoding what was encoded gives back the sentence,
         spaces and all. Pairs that occur once are not merged, so a small corpus may stay below
@@ -157,7 +157,7 @@ class Vocabulary:
 
     @cached_property
     def _ids(self) -> _WordIds | None:
-        """The words of a vocabulary of ours: looked up here, they come out as from the tokenizer in a quarter of its time."""
+        """A vocabulary's words, looked up here: the tokenizer's ids, four times as fast."""
         found = self.tokenizer
         plain = found.normalizer is None and not found.get_added_tokens_decoder()
         ours = isinstance(found.model, models.WordLevel) and isinstance(
@@ -166,7 +166,7 @@ class Vocabulary:
         return _WordIds(found.get_vocab()) if plain and ours else None
 
     def decode(self, ids: Sequence[int] | Tensor) -> str:
-        """The sentence of one row of ids: up to the first ``</s>``, without ``<s>`` and ``<pad>``."""
+        """The sentence of one row of ids: up to ``</s>``, without ``<s>`` and ``<pad>``."""
         row = ids.tolist() if isinstance(ids, Tensor) else list(ids)
         if END in row:
             row = row[: row.index(END)]

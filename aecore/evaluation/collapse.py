@@ -1,4 +1,4 @@
-"""Posterior collapse: whether the decoder ignores z, and whether the KL is information; measured, judged, in words."""
+"""Posterior collapse: whether the decoder ignores z, and whether the KL is information."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ def look(model: Model, split: Split, streams: Streams, batch_size: int) -> dict[
 
 
 def information_in_z(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
-    """I(x; z) over the first `SENTENCES` of a split, nats: at most the logarithm of their number; None without a density.
+    """I(x; z) over the first `SENTENCES` of a split, nats; None without a density.
+
+    At most the logarithm of their number.
 
     The estimator of ``mi``, one draw per sentence from a stream of its own.
     """
@@ -77,7 +79,7 @@ def _draws(model: Model, batch: Batch, features: Tensor) -> Iterator[Drawn]:
 
 
 def z_gap_of(model: Model, split: Split, streams: Streams, batch_size: int) -> float | None:
-    """What the decoder gains from z: mean of -log p(x | z of another sentence) + log p(x | z of x), nats per sentence.
+    """The z gap: -log p(x given z of another sentence) + log p(x given its own z), nats, mean.
 
     On the first `SENTENCES` of a split, one posterior draw each, from a stream of its own; each
     sentence gets the latent of one other. None where there is no posterior, or no other sentence.
@@ -125,7 +127,8 @@ def collapse_signs(figures: Mapping[str, Any]) -> list[str]:
         signs.append("no unit is active: the posterior means are the same for all sentences")
     if gap is not None and gap < LEAST_GAP:
         signs.append(
-            f"z gains the decoder {gap:.2f} nats per sentence against the z of another; due: {LEAST_GAP:g}"
+            f"z gains the decoder {gap:.2f} nats per sentence against the z of another; due: "
+            f"{LEAST_GAP:g}"
         )
     return signs
 
@@ -150,7 +153,8 @@ def idle_signs(figures: Mapping[str, Any]) -> list[str]:
     if mi >= LEAST_SHARE * min(kl, ceiling):
         return []
     return [
-        f"of {kl:.2f} nats of KL, {max(mi, 0):.2f} tell sentences apart (mutual information, of at most {ceiling:.2f})"
+        f"of {kl:.2f} nats of KL, {max(mi, 0):.2f} tell sentences apart (mutual information, of at "
+        f"most {ceiling:.2f})"
     ]
 
 

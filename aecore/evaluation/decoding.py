@@ -1,4 +1,4 @@
-"""Decoding one sentence under many latents: what an importance-weighted likelihood spends its time on."""
+"""Decoding one sentence under many latents, the expensive part of an importance-weighted bound."""
 
 from __future__ import annotations
 

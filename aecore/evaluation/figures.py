@@ -67,7 +67,7 @@ class Figures:
         return {name: getattr(self, name) for name in (*CHEAP, "objective")}
 
     def report(self) -> dict[str, Any]:
-        """The keys of ``aecore evaluate --json``; a figure always carries its estimator, and has none where it is None."""
+        """The keys of ``aecore evaluate --json``; each figure that is known has its estimator."""
         known = {
             name: text if getattr(self, name) is not None else None
             for name, text in self.estimators.items()

@@ -1,4 +1,4 @@
-"""The importance-weighted likelihood of a sentence, under the proposal and the prior density that a composition calls for.
+"""The importance-weighted bound of a sentence, under the composition's proposal and prior.
 
 Source: Burda et al., ICLR 2016, https://arxiv.org/abs/1509.00519.
 Deviations: the weights of all samples meet in one logsumexp and are divided by their true number.
@@ -80,7 +80,7 @@ def log_mean(log_weights: Tensor) -> float:
 
 @dataclass(frozen=True)
 class Prior:
-    """p(z) as density and as sampler, (n) -> (n, D); ``label`` says what is not the plugin's own."""
+    """p(z) as density and sampler, (n) -> (n, D); ``label`` says what is not the plugin's."""
 
     log_prob: LogDensity
     sample: Callable[[int], Tensor]
@@ -88,7 +88,7 @@ class Prior:
 
 
 def importance(model: Model, split: Split, streams: Streams, samples: int) -> Importance | None:
-    """The estimator for a composition, with whatever it needs fitted to the frozen model; None where there is none.
+    """The estimator of a composition, what it needs fitted to the frozen model; or None.
 
     Nothing that is fitted depends on ``samples``, on the batch size, or on how many sentences of
     the split are then measured.
@@ -120,7 +120,10 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
 
 
 def _has_own_proposal(model: Model) -> bool:
-    """Whether the posterior has a density, and training charged for leaving the prior; else it may lie far from it."""
+    """Whether the posterior has a density and was charged for leaving the prior.
+
+    Else it may lie far from it, and is no proposal.
+    """
     return reaches("posterior", model.level["posterior"], "own_density") and reaches(
         "kl", model.level["kl"], "batch"
     )
@@ -136,7 +139,7 @@ def _own(model: Model) -> Draw:
 
 
 def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
-    """Some samples come from the prior, and all are weighed against the mixture of both (Hesterberg, 1995).
+    """A defensive mixture: some samples are the prior's, all weighed by both (Hesterberg, 1995).
 
     A Gaussian that maximises the bound sits on one mode; the prior bounds the weight of what it
     misses by p(x | z) / share.
@@ -171,5 +174,6 @@ def fitted_prior(model: Model, streams: Streams) -> Prior:
     """A density for a prior that can only be sampled."""
     with streams("evaluate", "prior"), torch.no_grad():
         mixture = fit_mixture(model.prior_sample(PRIOR_DRAWS))
-    label = f"; prior: a mixture of {len(mixture.weights)} Gaussians fitted to {PRIOR_DRAWS:,} of its samples"
+    fitted = f"{len(mixture.weights)} Gaussians fitted to {PRIOR_DRAWS:,} of its samples"
+    label = f"; prior: a mixture of {fitted}"
     return Prior(mixture.log_prob, mixture.sample, label)

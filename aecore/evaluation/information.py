@@ -1,4 +1,4 @@
-"""What the latents of a split say: mutual information and active units, gathered sentence by sentence.
+"""Mutual information and active units: what the latents of a split say.
 
 Source: the estimators of He et al. (ICLR 2019) and Li et al. (EMNLP 2019), and Burda et al. (ICLR
     2016) for active units.
@@ -36,7 +36,7 @@ ROWS = 65_536
 
 
 class Drawn(NamedTuple):
-    """One sentence's latent: z (1, D), its log density (1,), and the posterior that it was drawn from."""
+    """One sentence's latent: z (1, D), log density (1,), the posterior that it came from."""
 
     z: Tensor
     log_prob: Tensor
@@ -44,7 +44,7 @@ class Drawn(NamedTuple):
 
 
 class Latents:
-    """Gathers the posteriors of a split in the order of evaluation, which is the same at every batch size.
+    """Gathers the posteriors of a split in the order of evaluation, whatever the batch size.
 
     Args:
         densities: whether mutual information is wanted; without it, nothing is kept of a sentence.
@@ -84,7 +84,7 @@ class Latents:
             self._remember(drawn)
 
     def _mean(self, one: Step) -> tuple[Tensor, Tensor]:
-        """The posterior mean in the space's coordinates, (1, D), and its sampling variance: 0 where the mean is known."""
+        """The posterior mean in the space's coordinates, (1, D), and its sampling variance."""
         sample = one.sample
         point = self.model.level["posterior"] == "point"
         if sample.distribution is not None or sample.centre is not None or point:
@@ -95,7 +95,7 @@ class Latents:
         return draws.mean(1), draws.var(1) / MEAN_DRAWS
 
     def _keep(self, sample: PosteriorSample) -> None:
-        """Remember z and its posterior for the mixtures; a density at its own draws alone does not make one."""
+        """Remember z and its posterior, whose density can be asked anywhere, for the mixtures."""
         if not self.densities or sample.distribution is None or sample.log_prob is None:
             return
         self._remember(Drawn(sample.z[:, 0], sample.log_prob[:, 0], sample.distribution))
@@ -118,7 +118,7 @@ class Latents:
 
     @property
     def au(self) -> int | None:
-        """Units whose posterior means vary over the split by `ACTIVE` or more; None below two sentences."""
+        """Active units: posterior means vary by `ACTIVE` or more; None below two sentences."""
         if self.means.count < 2:
             return None
         return int((self.means.variance - self.noise.mean >= ACTIVE).sum())
@@ -134,7 +134,7 @@ class Latents:
 
 
 def gaussian_draws(sample: PosteriorSample, rows: slice = slice(None)) -> Iterator[Drawn]:
-    """The first draw of some sentences, all unless told otherwise, each with a Gaussian of its own."""
+    """The first draw of some sentences, all by default, each with its own Gaussian."""
     normal = sample.distribution
     assert normal is not None
     for row in range(len(sample.z))[rows]:
@@ -147,7 +147,10 @@ def gaussian_draws(sample: PosteriorSample, rows: slice = slice(None)) -> Iterat
 
 
 def mutual_information(drawn: list[Drawn]) -> float:
-    """Mean over i of log q(z_i | x_i) - log (1/N sum_j q(z_i | x_j)), in nats: at most log N, reached where no two overlap."""
+    """Mean over i of log q(z_i given x_i) - log (1/N sum_j q(z_i given x_j)), nats.
+
+    At most log N, which is reached where no two posteriors overlap.
+    """
     z = torch.cat([one.z for one in drawn])  # (N, D)
     own = torch.cat([one.log_prob for one in drawn]).double()  # (N,)
     total = torch.full_like(own, -math.inf)

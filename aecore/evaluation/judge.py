@@ -1,4 +1,4 @@
-"""An external judge of fluency: what a language model that was trained elsewhere gives to the text of a run."""
+"""A judge of fluency: what a language model that was trained elsewhere gives to a run's text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Verdict:
     nats: float
 
     def row(self, text: str) -> dict[str, float | int]:
-        """The keys of ``aecore evaluate --judge`` for one text: nats per sentence, per-token perplexity, unknown words."""
+        """``aecore evaluate --judge`` for one text: nats, per-token perplexity, unknown words."""
         return {
             f"judge_nll_{text}": self.nats / self.sentences,
             f"judge_ppl_{text}": perplexity(self.nats / self.tokens),
@@ -70,7 +70,7 @@ class Speaker(Protocol):
 def texts(
     speaker: Speaker, split: Split, limit: int | None, max_length: int, seed: int
 ) -> dict[str, list[str]]:
-    """What a judge reads, by the names of `TEXTS`: N sentences each, N the split's or ``limit``, at most `JUDGED`.
+    """What a judge reads, by the names of `TEXTS`, N sentences each, at most `JUDGED`.
 
     Samples are draws of the model: latents from the prior, and words at temperature 1.
     Reconstructions are the likeliest words, and none where there are no codes.
@@ -127,7 +127,7 @@ class Judge:
     def verdicts(
         self, texts: Mapping[str, Sequence[str]], tick: Tick | None = None
     ) -> dict[str, Any]:
-        """The keys of ``aecore evaluate --judge`` for the `texts` of a run, and their ``estimators``."""
+        """``aecore evaluate --judge`` for the `texts` of a run, and their ``estimators``."""
         rows: dict[str, Any] = dict.fromkeys(FIGURES)
         for text, sentences in texts.items():
             rows |= self.read(sentences, tick).row(text)

@@ -1,4 +1,4 @@
-"""The normaliser of the output layer for many latents of one sentence, whose states lie close to a plane of few dimensions.
+"""Low-rank approximation of the softmax's normaliser, for many latents of one sentence.
 
 At one position the samples of a sentence read the same words and differ by their latents alone. So
 their states h_k are written as m + A_k Q^T, with Q the directions in which the *logits* vary most,
@@ -31,7 +31,7 @@ LEAST_SAMPLES, LEAST_WORDS = 128, 2000
 
 
 def low_rank(weight: Tensor) -> LowRank | None:
-    """`LowRank` for output weights (V, H) where it is worth its while: on a CPU, for a large vocabulary."""
+    """`LowRank` for output weights (V, H) where it pays: on a CPU, for a large vocabulary."""
     return (
         LowRank(weight.detach())
         if weight.device.type == "cpu" and len(weight) >= LEAST_WORDS
@@ -75,7 +75,7 @@ class LowRank:
         return found
 
     def _short(self, states: Tensor, own: Tensor) -> Tensor:
-        """(R,): log sum_v exp(l_v - l_target), for target logits ``own`` (R,), with the logits that `RANK` directions leave."""
+        """(R,): log sum_v exp(l_v - l_target) by `RANK` directions, for target logits (R,)."""
         centre = states.mean(0)
         away = (states - centre) @ self.spread  # (R, H)
         basis = _directions(away)  # (H, r)
@@ -90,7 +90,7 @@ class LowRank:
 
 
 def _directions(away: Tensor) -> Tensor:
-    """(H, r): an orthonormal basis that holds most of the variation of the rows of ``away`` (R, H)."""
+    """(H, r): an orthonormal basis of most of the variation of the rows of ``away`` (R, H)."""
     basis = away[torch.linspace(0, len(away) - 1, RANK, device=away.device).long()].t()
     for _ in range(2):
         basis, _ = torch.linalg.qr(away.t() @ (away @ basis))

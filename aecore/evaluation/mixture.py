@@ -1,4 +1,4 @@
-"""A density for samples that came without one: a mixture of Gaussians with full covariances, fitted by EM.
+"""A density for samples that came without one: a Gaussian mixture fitted by EM.
 
 Source: Dempster, Laird and Rubin, 1977; the number of components is chosen by the likelihood of
     samples left out.
@@ -54,7 +54,7 @@ class GaussianMixture:
 
 
 def fit_mixture(samples: Tensor, components: tuple[int, ...] = COMPONENTS) -> GaussianMixture:
-    """The best of some numbers of components for samples (N, D), judged by a tenth of them; draws from torch's generator."""
+    """The best of some numbers of components for samples (N, D), by a tenth left out."""
     z = samples.double()
     held, kept = z[: len(z) // 10], z[len(z) // 10 :]
     fits = [_em(kept, count) for count in components]
@@ -79,7 +79,7 @@ def _em(z: Tensor, components: int) -> GaussianMixture:
 
 
 def _maximised(z: Tensor, shares: Tensor, ridge: Tensor, spread: Tensor) -> GaussianMixture:
-    """The mixture that suits the responsibilities ``shares`` (M, N), each drawn a little to the covariance of all."""
+    """The mixture that suits responsibilities ``shares`` (M, N), each drawn to all a little."""
     counts = shares.sum(1)  # (M,)
     means = shares @ z / counts.clamp_min(1e-12).unsqueeze(1)
     second = torch.stack([(z * share.unsqueeze(1)).t() @ z for share in shares])  # (M, D, D)

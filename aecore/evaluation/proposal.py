@@ -1,4 +1,4 @@
-"""A proposal for models whose own posterior will not do: a diagonal Gaussian of the features, fitted to the frozen model.
+"""A fitted proposal, a diagonal Gaussian of the features, where the posterior will not do.
 
 Source: the inference network of Kingma and Welling (ICLR 2014), trained after the model instead of
     with it.
@@ -47,7 +47,9 @@ class Scale:
 
 
 class GaussianProposal(nn.Module):
-    """q(z | x) = N(m + s mu, diag (s sigma)^2), (mu, log sigma) = W f + V tanh(U f), f the standardised features (B, H).
+    """q(z given x) = N(m + s mu, diag (s sigma)^2), (mu, log sigma) = W f + V tanh(U f).
+
+    f are the standardised features (B, H).
 
     It starts at the prior: m and s are the moments of its samples, W and V are 0.
     """
@@ -89,7 +91,7 @@ class GaussianProposal(nn.Module):
 def fit_proposal(
     model: Model, split: Split, streams: Streams, prior: LogDensity, steps: int = STEPS
 ) -> GaussianProposal:
-    """Maximise the bound over the proposal alone, on the sentences of the whole split; the model is not touched.
+    """Maximise the bound over the proposal alone, on the whole split; the model is not touched.
 
     Fitting on the sentences that are measured is no leak: every proposal gives a bound on the same
         -log p(x), the better the
@@ -144,6 +146,6 @@ def _some(split: Split) -> Batch:
 
 @contextmanager
 def _differentiable() -> Iterator[None]:
-    """Gradients on, in evaluation mode; cuDNN cannot differentiate an LSTM there, so it is set aside."""
+    """Gradients on, in evaluation mode, without cuDNN, which cannot differentiate LSTMs there."""
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):
         yield

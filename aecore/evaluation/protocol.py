@@ -1,4 +1,4 @@
-"""The evaluation protocol: one pass over a split, every sentence under noise of its own; docs/metrics.md pins it."""
+"""The evaluation protocol: one pass over a split, each sentence under noise of its own."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class _Survey:
         return step
 
     def _one(self, batch: Batch, known: Mapping[str, Any], row: int, alone: bool) -> Step:
-        """The step of a single sentence: its latent, unless it is known, and its divergence where it has one of its own."""
+        """The step of one sentence: its latent, and its divergence where it has its own."""
         here, features = slice(row, row + 1), known["features"]
         sample = _row(known["sample"], row) if "sample" in known else None
         one = Step(self.model, batch.rows(here), features=features[here], sample=sample)
@@ -177,7 +177,8 @@ class _Survey:
             "kl": kl,
             "penalty": "what kl_term gives; no divergence",
             "mi": "aggregate posterior of the whole split, one sample a sentence",
-            "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, one sample a sentence",
+            "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, "
+            "one sample a sentence",
             "au": f"variance of {self.model.space.centres} >= {ACTIVE}"
             + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,
@@ -191,7 +192,7 @@ def _row(sample: PosteriorSample, row: int) -> PosteriorSample:
 
 
 def _merge(samples: list[PosteriorSample], with_density: bool = False) -> PosteriorSample:
-    """The draws of single sentences as those of a batch; their densities only where the divergence is still to be computed."""
+    """The draws of sentences as a batch's; densities only where the divergence is to come."""
     densities: list[Tensor] = (
         [s.log_prob for s in samples if s.log_prob is not None] if with_density else []
     )
@@ -203,5 +204,5 @@ def _merge(samples: list[PosteriorSample], with_density: bool = False) -> Poster
 
 
 def perplexity(nats: float) -> float:
-    """exp(nats per token), infinite where it overflows: an untrained or diverged model may have one that no float holds."""
+    """exp(nats per token); infinite where it overflows, as of a model that has diverged."""
     return math.exp(nats) if nats < 700 else math.inf

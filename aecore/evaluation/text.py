@@ -1,4 +1,4 @@
-"""What can be counted in text: how much of a sentence comes back, and what of the built-in corpus's text is grammatical."""
+"""Reconstruction and grammar: how much of a sentence comes back, and what the toy can parse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def reconstruction(originals: Sequence[str], found: Sequence[str]) -> Reconstruc
 
 
 class Grammar(NamedTuple):
-    """Sentences, how many of them are different, and how many different ones the grammar of the toy corpus can say."""
+    """Sentences, how many of them differ, and how many different ones are grammatical."""
 
     sentences: int
     different: int

@@ -1,4 +1,4 @@
-"""Beam search, in batches: the sentence with the largest sum of log-probabilities among those that the beam meets.
+"""Beam search, in batches: the likeliest sentence among those that the beam meets.
 
 The score of a hypothesis is log p(x | z) so far, in nats, with no length penalty: shorter sentences
 win as often as the model says so. An ended hypothesis stays in the beam and competes as it is;
@@ -54,7 +54,7 @@ class _Beam:
 
 
 def search(decoder: Decoder, rows: Tensor, width: int, max_length: int) -> Tensor:
-    """(N, max_length): the words of the best sentence found for each condition of ``rows`` (N, C), then ``</s>``."""
+    """(N, max_length): the best sentence found for each condition (N, C), then ``</s>``."""
     found = torch.full((len(rows), max_length), END, device=rows.device)
     beam = _start(decoder, rows, width, max_length)
     for position in range(max_length):

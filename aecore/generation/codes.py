@@ -1,4 +1,4 @@
-"""Codes in files and pipes: a line of numbers each, or .npy, or .safetensors; nothing is unpickled."""
+"""Codes in files and pipes: a line of numbers each, .npy or .safetensors; never a pickle."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def write_codes(path: Path, codes: Tensor) -> None:
 
 
 def code_lines(codes: Tensor) -> Iterator[str]:
-    """A line for each code (D,): its numbers, tabs between, with the nine digits that bring a float32 back as it was."""
+    """A line per code (D,): nine digits bring every float32 back as it was."""
     return ("\t".join(f"{value:.9g}" for value in row) for row in codes.tolist())
 
 
 def read_codes(path: Path) -> Tensor:
-    """(N, D): the codes of a file; a name that ends neither in .npy nor in .safetensors is read as lines.
+    """(N, D): the codes of a file; names that end neither in .npy nor .safetensors hold lines.
 
     Raises:
         DataError: for a file that cannot be read or holds something else.
@@ -152,7 +152,8 @@ def on_space(space: Space, codes: Tensor) -> Tensor:
     if len(lost):
         row = int(lost[0])
         raise DataError(
-            f"the code in row {row + 1:,} does not lie in the latent space of the run, the {space.name}",
+            f"the code in row {row + 1:,} does not lie in the latent space of the run, the "
+            f"{space.name}",
             f"its norm is {float(codes[row].norm()):.4g}, {float(off[row]):.2g} off",
             "due: codes as aecore encode writes them, or points of the space",
         )

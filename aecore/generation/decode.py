@@ -57,7 +57,7 @@ def _decode_ids(model: Model, z: Tensor, strategy: Strategy, uniforms: Tensor) -
 
 
 def _written(model: Model, rows: Tensor, choose: Choose, max_length: int) -> Tensor:
-    """Word by word, as ``choose`` says, for conditions ``rows`` (N, C); a sentence that has ended leaves the batch."""
+    """Word by word, as ``choose`` says, for conditions (N, C); ended sentences leave."""
     numbers = torch.arange(len(rows), device=rows.device)
     found = torch.full((len(rows), max_length), END, device=rows.device)
     words = torch.full((len(rows),), START, device=rows.device)

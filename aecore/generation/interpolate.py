@@ -10,7 +10,7 @@ from aecore.geometry import Space
 
 
 def interpolate(space: Space, start: Tensor, end: Tensor, steps: int) -> Tensor:
-    """(steps, D): equally spaced points from ``start`` (D,) to ``end`` (D,), both included, along the geodesic.
+    """(steps, D): equally spaced points from ``start`` (D,) to ``end`` (D,) on the geodesic.
 
     Args:
         space: the latent space, ``model.space``.

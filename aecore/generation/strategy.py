@@ -1,4 +1,4 @@
-"""How words are chosen: greedily, at random from all, from the k likeliest or from a nucleus, or by beam search."""
+"""Decoding strategies: greedy, sampling, top-k, nucleus and beam search."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Choice(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Strategy:
-    """How the words of a sentence are chosen. The settings exclude each other where one would have no effect.
+    """How the words of a sentence are chosen; settings that have no effect are refused.
 
     Attributes:
         temperature: 0 takes the likeliest word at each step; above, words are drawn from
@@ -57,12 +57,14 @@ class Strategy:
         drawing = self._drawing()
         if self.beam > 1 and drawing:
             raise ConfigError(
-                f"beam = {self.beam} and {drawing[0]} exclude each other: a beam search draws no words",
+                f"beam = {self.beam} and {drawing[0]} exclude each other: a beam search draws no "
+                f"words",
                 "due: a beam alone, or temperature, top_k and top_p without one",
             )
         if self.temperature == 0 and drawing:
             raise ConfigError(
-                f"temperature = 0 and {drawing[0]} exclude each other: at 0 the likeliest word is taken, and none is drawn",
+                f"temperature = 0 and {drawing[0]} exclude each other: at 0 the likeliest word is "
+                f"taken, and none is drawn",
                 "due: leave one of the two out, or a temperature above 0",
             )
 

@@ -1,4 +1,4 @@
-"""Choosing the next word of many sentences at once: the likeliest, or one drawn by a number that belongs to the sentence."""
+"""Choosing the next word of many sentences: the likeliest, or one drawn by their own numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aecore.generation.strategy import Strategy
 
 
 def mask_markers(scores: Tensor) -> Tensor:
-    """The scores (..., V), in place, without ``<pad>`` and ``<s>``: they are never targets, so theirs mean nothing."""
+    """The scores (..., V) without ``<pad>`` and ``<s>``, in place: they are never targets."""
     scores[..., PAD] = -torch.inf
     scores[..., START] = -torch.inf
     return scores
@@ -23,7 +23,7 @@ def likeliest(logits: Tensor) -> Tensor:
 
 
 def drawn(logits: Tensor, uniforms: Tensor, strategy: Strategy) -> Tensor:
-    """(R,): a word for each row of logits (R, V) and number of ``uniforms`` (R,) in [0, 1), by inverting the distribution.
+    """(R,): a word per row of logits (R, V) and ``uniforms`` (R,), by inverting the distribution.
 
     The order is: temperature, ``top_k``, ``top_p`` of what is left.
     """
@@ -43,7 +43,7 @@ def drawn(logits: Tensor, uniforms: Tensor, strategy: Strategy) -> Tensor:
 
 
 def nucleus(weights: Tensor, ranked: Tensor, mass: float) -> Tensor:
-    """The probabilities (R, M) with those outside of the nucleus at 0: the fewest that add up to ``mass``.
+    """The probabilities (R, M) of the nucleus: the fewest that add up to ``mass``; others are 0.
 
     Words exactly as likely as the last one that is kept are kept as well.
 
@@ -64,7 +64,7 @@ def _ranked(weights: Tensor) -> Tensor:
 
 
 def invert(weights: Tensor, uniforms: Tensor) -> Tensor:
-    """(R,): where the running sum of each row of ``weights`` (R, M) passes the share ``uniforms`` (R,) of its total.
+    """(R,): where the running sum of ``weights`` (R, M) passes the share ``uniforms`` (R,).
 
     In float64, where float32 numbers below 1 stay below the total: a weight of 0 is never chosen.
     """

@@ -1,4 +1,4 @@
-"""Latent spaces: the straight one, the sphere and the Poincaré ball, with what the verbs, figures and plugins need of them."""
+"""Latent spaces: Euclidean space, the sphere and the Poincaré ball, behind one interface."""
 
 from aecore.geometry.ball import Ball
 from aecore.geometry.euclidean import Euclidean

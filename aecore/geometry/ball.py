@@ -26,7 +26,7 @@ SMALL = 1e-3
 
 @dataclass(frozen=True)
 class Ball:
-    """{x : c |x|^2 < 1} under lambda_x^2 dx^2, lambda_x = 2 / (1 - c |x|^2); see `aecore.geometry.space.Space`.
+    """{x : c |x|^2 < 1} under lambda_x^2 dx^2, lambda_x = 2 / (1 - c |x|^2); see `space.Space`.
 
     Tangent vectors are in the coordinates of R^D: the length of v at x is lambda_x |v|.
 
@@ -84,7 +84,10 @@ class Ball:
 
     @in_double
     def add(self, one: Tensor, other: Tensor) -> Tensor:
-        """The Möbius sum x + y: ((1 + 2c <x,y> + c |y|^2) x + (1 - c |x|^2) y) / (1 + 2c <x,y> + c^2 |x|^2 |y|^2)."""
+        """The Möbius sum of x and y.
+
+        ((1 + 2c <x,y> + c |y|^2) x + (1 - c |x|^2) y) / (1 + 2c <x,y> + c^2 |x|^2 |y|^2).
+        """
         c, xx, yy, xy = self.curvature, dot(one, one), dot(other, other), dot(one, other)
         return ((1 + 2 * c * xy + c * yy) * one + (1 - c * xx) * other) / (
             1 + 2 * c * xy + c**2 * xx * yy
@@ -98,7 +101,7 @@ class Ball:
 
     @in_double
     def log(self, base: Tensor, point: Tensor) -> Tensor:
-        """2 / (sqrt(c) lambda_x) artanh(sqrt(c) |w|) w / |w|, w = -x + y, the sum being Möbius's."""
+        """2 / (sqrt(c) lambda_x) artanh(sqrt(c) |w|) w / |w|, w the Möbius sum of -x and y."""
         way = self.add(-base, point)
         return 2 / self.conformal(base) * artanhc(math.sqrt(self.curvature) * norm(way)) * way
 
@@ -132,11 +135,11 @@ class Ball:
 
     @in_double
     def coordinates(self, point: Tensor) -> Tensor:
-        """log_0(x) = artanh(sqrt(c) |x|) x / (sqrt(c) |x|), half the normal coordinates at the origin."""
+        """log_0(x) = artanh(sqrt(c) |x|) x / (sqrt(c) |x|), half the normal coordinates at 0."""
         return artanhc(math.sqrt(self.curvature) * norm(point)) * point
 
     def log_volume(self, vector: Tensor) -> Tensor:
-        """(...): log of the volume at exp(v) over the one at v, (D - 1) log(sinh(sqrt(c) r) / (sqrt(c) r)).
+        """(...): the log ratio of volumes, (D - 1) log(sinh(sqrt(c) r) / (sqrt(c) r)).
 
         Args:
             vector: (..., D) in normal coordinates at any point: of length r in the metric.

@@ -14,7 +14,7 @@ _P = ParamSpec("_P")
 
 
 class Space(Protocol):
-    """A Riemannian manifold whose points are vectors of R^D; all operations take any leading axes and broadcast them.
+    """A Riemannian manifold of vectors of R^D; operations take leading axes and broadcast.
 
     Sphere and ball compute in float64, whatever is given, and return the type that they were given:
     in float32 a round trip on the ball loses four digits, and the conformal factor near its
@@ -32,11 +32,11 @@ class Space(Protocol):
         ...
 
     def exp(self, base: Tensor, vector: Tensor) -> Tensor:
-        """(..., D): where the geodesic from ``base`` with the initial velocity ``vector`` is at time 1."""
+        """(..., D): where the geodesic from ``base`` with velocity ``vector`` is at time 1."""
         ...
 
     def log(self, base: Tensor, point: Tensor) -> Tensor:
-        """(..., D): the initial velocity of the geodesic that is at ``base`` at time 0 and at ``point`` at time 1."""
+        """(..., D): the velocity of the geodesic that leads from ``base`` to ``point``."""
         ...
 
     def distance(self, one: Tensor, other: Tensor) -> Tensor:
@@ -44,7 +44,7 @@ class Space(Protocol):
         ...
 
     def geodesic(self, start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
-        """(S, D): the points at ``shares`` (S,) of the way from ``start`` (D,) to ``end`` (D,); shares 0 and 1 are exact."""
+        """(S, D): the points at ``shares`` (S,) of the way from ``start`` to ``end`` (D,)."""
         ...
 
     def project(self, point: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Space(Protocol):
         ...
 
     def off(self, point: Tensor) -> Tensor:
-        """(...): how far a vector of R^D lies outside of the space, in the norm of R^D; 0 inside."""
+        """(...): how far a vector of R^D lies outside of the space, in R^D's norm."""
         ...
 
     def coordinates(self, point: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ class Space(Protocol):
 def in_double(
     operation: Callable[Concatenate[_S, _P], Tensor],
 ) -> Callable[Concatenate[_S, _P], Tensor]:
-    """Run a method on tensors in float64, and return what it gives in the widest type that came in."""
+    """Run a method in float64, and return what it gives in the widest type that came in."""
 
     @wraps(operation)
     def wide(self: _S, /, *arguments: _P.args, **named: _P.kwargs) -> Tensor:

@@ -62,7 +62,7 @@ class Sphere:
 
     @in_double
     def distance(self, one: Tensor, other: Tensor) -> Tensor:
-        """2 atan2(|x - y|, |x + y|): as exact for equal and antipodal points as between them, which arccos <x, y> is not."""
+        """2 atan2(|x - y|, |x + y|): exact for equal and antipodal points, as arccos is not."""
         return 2 * torch.atan2(norm(one - other), norm(one + other)).squeeze(-1)
 
     def geodesic(self, start: Tensor, end: Tensor, shares: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ class Sphere:
 
 
 def _right(base: Tensor) -> Tensor:
-    """(..., D): a unit vector at right angles to x (..., D): the axis with the smallest component, projected."""
+    """(..., D): a unit vector at right angles to x: its smallest axis, projected."""
     axis = torch.zeros_like(base).scatter(-1, base.abs().argmin(-1, keepdim=True), 1.0)
     aside = axis - dot(axis, base) * base
     return aside / norm(aside)

@@ -1,4 +1,4 @@
-"""The wrapped normal on the Poincaré ball: a normal in the tangent space at 0, carried to a centre and along geodesics.
+"""The wrapped normal on the Poincaré ball: a tangent normal, carried along geodesics.
 
 Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033, appendix B.3; Nagano et al.,
     ICML 2019, https://arxiv.org/abs/1902.02992.
@@ -15,7 +15,7 @@ from aecore.geometry.ball import Ball
 
 
 class WrappedNormal:
-    """z = exp_mu(PT_{0 -> mu}(sigma eps / lambda_0)), eps ~ N(0, I): v = sigma eps are normal coordinates round mu.
+    """z = exp_mu(PT_{0 -> mu}(sigma eps / lambda_0)), eps ~ N(0, I): normal coordinates round mu.
 
     log q(z) = log N(v; 0, diag sigma^2) - (D - 1) log(sinh(sqrt(c) |v|) / (sqrt(c) |v|)), nats with
     respect to the Riemannian volume, |v| = d(mu, z). As c -> 0 it is the normal density of 2 z with
@@ -30,7 +30,7 @@ class WrappedNormal:
         self.ball, self.mean, self.scale = ball, mean, scale
 
     def rsample(self, shape: tuple[int, ...] = ()) -> tuple[Tensor, Tensor, Tensor]:
-        """Draws (*shape, B, D), reparameterised; their log density, and which of them the edge held back, (*shape, B) each.
+        """Reparameterised draws (*shape, B, D); their log density, and which the edge held back.
 
         The density is that of the noise, so it needs no inverse of the map, which can lose every
         digit.

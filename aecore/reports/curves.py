@@ -1,4 +1,4 @@
-"""``curves.svg``: KL, reconstruction and beta over the steps of a run, the three curves of the ControlVAE paper.
+"""``curves.svg``: KL, reconstruction and beta over the steps of a run.
 
 The same rows give the same bytes. matplotlib is the extra ``plots``; it is imported when something
 is drawn.
@@ -59,7 +59,7 @@ FIRST = 60.0
 
 
 class Curves(Silent):
-    """A listener that keeps ``curves.svg`` up to date while a run goes on; without matplotlib it says so once.
+    """A listener that keeps ``curves.svg`` up to date; without matplotlib it says so once.
 
     Args:
         folder: where metrics.jsonl is, and where the drawing goes.
@@ -72,7 +72,7 @@ class Curves(Silent):
         self._drawn_at, self._wait = time.monotonic(), FIRST
 
     def row(self, row: Row) -> None:
-        """Draw after a validation, where that is cheap against the training since the last drawing."""
+        """Draw after a validation, where that is cheap against the training before."""
         due = row.get("split") == "valid" and time.monotonic() - self._drawn_at >= self._wait
         if due and find_spec("matplotlib") is not None:
             self._draw()
@@ -116,7 +116,7 @@ def set_points(config: RunConfig) -> list[float]:
 
 
 def draw(rows: Sequence[Row], title: str, targets: Sequence[float] = ()) -> bytes:
-    """An SVG of the joint phase: train as means over windows of steps, validation at the end of epochs.
+    """An SVG of the joint phase: train by windows of steps, validation by epochs.
 
     Windows that the end of an epoch cut to less than half are left out: the mean of a few batches
     is noise.

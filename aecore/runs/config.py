@@ -1,4 +1,4 @@
-"""The configuration of a run: four sections and a table per plugin, validated, with every default written out."""
+"""The configuration of a run: four sections and a table per plugin, all written out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """[data]"""
+    """Section [data] of config.toml: the corpus."""
 
     spec: str = Field(
         "toy",
@@ -83,7 +83,7 @@ class DataConfig(Section):
 
 
 class ModelConfig(Section):
-    """[model]"""
+    """Section [model] of config.toml: the autoencoder's sizes and initialisation."""
 
     sizes: Literal["toy", "ptb", "yahoo"] = Field(
         "ptb", description="preset for embedding, hidden and latent"
@@ -123,7 +123,7 @@ class ModelConfig(Section):
 
 
 class TrainConfig(Section):
-    """[train]"""
+    """Section [train] of config.toml: optimiser, schedule, model selection."""
 
     recipe: TrainingRecipe = Field(
         "fast", description="the defaults of [train] and [model]: fast, or what the papers ran"
@@ -201,7 +201,7 @@ class TrainConfig(Section):
 
 
 class EvaluateConfig(Section):
-    """[evaluate]"""
+    """Section [evaluate] of config.toml."""
 
     batch_size: int = Field(
         32, ge=1, description="sentences decoded at a time; figures do not depend on it"
@@ -224,7 +224,7 @@ class RunConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _fill(cls, values: Any) -> Any:
-        """What the recipe says; the built-in corpus gets a model of its size and one thread, which is as fast."""
+        """What the recipe says; the built-in corpus gets a model of its size, one thread."""
         tables = [
             values.get(name, {}) if isinstance(values, dict) else None
             for name in ("data", "model", "train")
@@ -289,7 +289,7 @@ def build_config(
 
 
 def _tables(tables: dict[str, Any], source: str) -> dict[str, Any]:
-    """The tables of a file, plugins under their normalised names; refused where a section is none."""
+    """The tables of a file, plugins under normalised names; sections must be tables."""
     plugins = tables.get("plugins", {})
     wrong = [name for name in (*SECTIONS, "plugins") if not isinstance(tables.get(name, {}), dict)]
     wrong += (
@@ -307,7 +307,7 @@ def _tables(tables: dict[str, Any], source: str) -> dict[str, Any]:
 
 
 def parse_setting(text: str) -> tuple[str, Any]:
-    """``controlvae.target_kl=5`` as (``controlvae.target_kl``, 5): values are TOML, bare words are strings."""
+    """``controlvae.target_kl=5`` as a pair: values are TOML, bare words are strings."""
     key, equals, value = text.partition("=")
     if not equals:
         raise _no_setting(text)
@@ -350,7 +350,7 @@ def _apply(tables: dict[str, Any], section: str, name: str, value: Any) -> None:
 
 
 def _with(table: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
-    """The table with one value changed; a dotted name, such as a critic's ``critic.lr``, reaches into a nested table."""
+    """The table with one value changed; a dotted name reaches into a nested table."""
     first, dot, rest = name.partition(".")
     inner = table.get(first, {})
     return {

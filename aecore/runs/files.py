@@ -73,7 +73,7 @@ def append(path: Path, text: str) -> None:
 
 
 def truncate(path: Path, length: int) -> int:
-    """Cut a file to ``length`` bytes, so that what was appended after the checkpoint is written again; the bytes it has then.
+    """Cut a file to ``length`` bytes, the checkpoint's, and return how many it has then.
 
     A file that is shorter, or gone, is left as it is: nothing is made up for what somebody removed.
     """

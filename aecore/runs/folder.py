@@ -76,13 +76,13 @@ class RunFolder:
             )
 
     def clear(self) -> None:
-        """Remove the files of the run that was there, and temporaries of killed writers; the caller holds the lock."""
+        """Remove the files of the run that was there; the caller holds the lock."""
         for file in self.files:
             file.unlink(missing_ok=True)
         self.sweep()
 
     def sweep(self) -> None:
-        """Remove what writers left that were killed before the rename; the caller holds the lock."""
+        """Remove temporaries of writers that were killed; the caller holds the lock."""
         for file in self.files:
             for left in self.path.glob(f".{file.name}.*"):
                 left.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Recipes: how the autoencoder is initialised and trained, as defaults of ``[model]`` and ``[train]``.
+"""Recipes: how the autoencoder is initialised and trained, as defaults of two sections.
 
 ``published`` is what He et al. (ICLR 2019) and Li et al. (EMNLP 2019) ran. ``fast`` is what was
 found to reach the same likelihood in a fraction of the time; results/recipe has the trials.
@@ -64,7 +64,7 @@ def train_defaults(train: Mapping[str, Any], toy: bool) -> Table:
 
 
 def model_defaults(train: Mapping[str, Any], toy: bool) -> Table:
-    """What ``[model]`` holds where it says nothing, given the whole of ``[train]``; sizes are not a recipe's business."""
+    """What ``[model]`` says by default, given ``[train]``; sizes are not a recipe's."""
     recipe, epochs = train.get("recipe", "fast"), train.get("epochs")
     base = dict(MODEL.get(recipe, {})) if isinstance(recipe, str) else {}
     if recipe != "fast":

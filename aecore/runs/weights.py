@@ -1,4 +1,4 @@
-"""What a finished run has to give: its vocabulary, its selected weights, or the parameters of some roles."""
+"""What a finished run gives: its vocabulary, its selected weights, parameters of a role."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new plugin as a whole distribution: installable, trainable and passing the conformance kit before anything is edited."""
+"""The scaffold: a new plugin that installs, trains and passes the kit before it is edited."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from aecore.catalogue import Catalogue
 from aecore.errors import closest
 from aecore.hookspec import HOOKS
 from aecore.names import normalise
-from aecore.scaffold.exemplars import chosen_for
 from aecore.scaffold.naming import ScaffoldError, checked
 from aecore.scaffold.render import Draft
+from aecore.scaffold.templates import chosen_for
 
 #: What a first plugin does unless hooks are named: one tensor in, one tensor out, and the effect is
 #: seen in every epoch.
@@ -58,7 +58,10 @@ def create(
     folder = Path(out) / names.distribution
     write(folder, files)
     added = {
-        hook: part.because for part in draft.parts for hook in part.hooks if hook not in wanted
+        hook: part.table["because"]
+        for part in draft.parts
+        for hook in part.hooks
+        if hook not in wanted
     }
     return Created(names.name, folder, tuple(files), draft.hooks, added)
 

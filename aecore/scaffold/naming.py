@@ -1,15 +1,16 @@
-"""The names of a new plugin: what settings, packages, distributions and classes call it, and which are taken."""
+"""The names of a new plugin, in settings, packages, distributions and classes."""
 
 from __future__ import annotations
 
 import builtins
 import keyword
+import re
 from dataclasses import dataclass
 
 from aecore.catalogue import Catalogue
 from aecore.errors import AecoreError
 from aecore.names import RESERVED, check_name, normalise
-from aecore.scaffold.exemplars import exemplars
+from aecore.scaffold.templates import templates
 
 LONGEST = 40
 #: ``aecore_cli`` is the package of the command line.
@@ -40,7 +41,8 @@ class Names:
     def cls(self) -> str:
         """The class; where the name is one that the generated code uses, it ends in Method."""
         words = "".join(word[:1].upper() + word[1:] for word in self.name.split("_"))
-        bound = {found.bound for part in exemplars() for found in part.imports}
+        lines = [line for template in templates() for line in template.imports]
+        bound = {word for line in lines for word in re.findall(r"\w+", line)}
         known = {"Config", "Check", "Subject", "SIZES", *bound, *dir(builtins), *keyword.kwlist}
         return f"{words}Method" if words in known else words
 
@@ -65,9 +67,10 @@ def checked(name: str, catalogue: Catalogue) -> Names:
     catalogue.registries.require()
     if name in catalogue.known:
         known = catalogue.known[name]
+        origin = catalogue.registries.origins.get(name, "a registry")
         raise ScaffoldError(
             f"the name '{name}' is taken",
-            f"by: {known.distribution}, listed in {catalogue.registries.origins.get(name, 'a registry')}",
+            f"by: {known.distribution}, listed in {origin}",
             f"try: another name, or use that one: {known.install}",
         )
     return Names(name)

@@ -1,9 +1,10 @@
-"""The files of a new plugin as text, made of the worked methods that were chosen."""
+"""The files of a new plugin as text, made of the templates that were chosen."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,11 @@ from aecore.composition import reaches
 from aecore.hookspec import API, HOOKS
 from aecore.manifest import LEVELS
 from aecore.scaffold import texts
-from aecore.scaffold.exemplars import CRITIC_CONFIG, PLACEHOLDER, Exemplar, Import
-from aecore.scaffold.imports import import_block
 from aecore.scaffold.naming import Names
+from aecore.scaffold.templates import PLACEHOLDER, Template
+
+#: Columns of the generated code.
+WIDTH = 88
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Draft:
     """What is known about the new plugin before any file is written."""
 
     names: Names
-    parts: Sequence[Exemplar]
+    parts: Sequence[Template]
 
     @property
     def hooks(self) -> tuple[str, ...]:
@@ -39,31 +42,79 @@ class Draft:
 
     def files(self) -> dict[str, str]:
         """Path in the distribution's folder -> text."""
-        n = self.names
-        package = f"src/{n.package}"
+        package = f"src/{self.names.package}"
         return {
             "pyproject.toml": self._filled(texts.PYPROJECT),
             "README.md": self._filled(texts.README),
-            f"{package}/__init__.py": module(self),
-            f"{package}/plugin.toml": manifest(self),
-            f"{package}/py.typed": "",
-            f"tests/test_{n.name}.py": tests(self),
+            f"{package}/__init__.py": self._filled(texts.MODULE, **self._module()),
+            f"{package}/plugin.toml": self._filled(texts.MANIFEST, tables=self._tables()),
+            f"tests/test_{self.names.name}.py": self._filled(texts.TESTS, **self._tests()),
         }
 
-    def _filled(self, text: str) -> str:
-        setting = _settings(self.parts)[0]
-        n = self.names
+    def _filled(self, text: str, **more: str) -> str:
+        """A frame with its ``@words@``, and the class's name for the placeholder."""
+        names, setting = self.names, self.parts[0].settings.strip()
         values = {
-            "name": n.name,
-            "distribution": n.distribution,
-            "package": n.package,
-            "cls": n.cls,
+            "name": names.name,
+            "distribution": names.distribution,
+            "package": names.package,
+            "cls": names.cls,
             "summary": self.summary,
             "requirement": requirement(),
+            "api": f">={API},<{API + 1}",
+            "hooks": _folded("", [_toml(hook) for hook in self.hooks], "[]"),
             "setting": setting.partition(":")[0],
             "value": re.split(r"[(,]", setting)[1],
+            **more,
         }
-        return re.sub(r"@(\w+)@", lambda match: values[match[1]], text)
+        found = re.sub(r"@(\w+)@(?!\w)", lambda match: values.get(match[1], match[0]), text)
+        return re.sub(rf"\b{PLACEHOLDER}\b", names.cls, found).rstrip() + "\n"
+
+    def _joined(self, piece: Callable[[Template], str], between: str) -> str:
+        return between.join(text for text in map(piece, self.parts) if text)
+
+    def _module(self) -> dict[str, str]:
+        roles = self._joined(lambda part: part.roles, ", ")
+        build = self._joined(lambda part: part.build, "\n")
+        code = {
+            "formula": _docstring([part.formula for part in self.parts]),
+            "base": min(part.base for part in self.parts),  # CriticConfig is a PluginConfig
+            "settings": self._joined(lambda part: part.settings, "\n"),
+            "roles": f"\n{_folded('    roles = ', roles.split(', '), '{}')}" if roles else "",
+            "constructor": f"\n{texts.CONSTRUCTOR}{build}\n" if build else "",
+            "methods": self._joined(lambda part: part.methods, "\n\n"),
+        }
+        offered = [line for part in self.parts for line in part.imports]
+        used = "\n".join([texts.MODULE, *code.values()])
+        return {**code, "imports": "\n".join(imports(offered, used))}
+
+    def _tests(self) -> dict[str, str]:
+        code = self._joined(lambda part: part.tests, "\n\n\n")
+        offered = [line for part in self.parts for line in part.imports]
+        found = imports([*offered, *texts.IMPORTS], f"{texts.TESTS}\n{code}")
+        own = ["", f"from {self.names.package} import {PLACEHOLDER}"]
+        return {"tests": code, "imports": "\n".join([*found, *own])}
+
+    def _tables(self) -> str:
+        """``provides``, then what it still ``requires`` of others: the highest level of each."""
+        provides: dict[str, Any] = {}
+        requires: dict[str, Any] = {}
+        for part in self.parts:
+            provides |= part.table.get("provides", {})
+            for word, least in part.table.get("requires", {}).items():
+                requires[word] = _higher(word, requires.get(word, least), least)
+        needed = {
+            word: least
+            for word, least in requires.items()
+            if not reaches(word, _level(provides.get(word)), _level(least))
+        }
+        blocks = [
+            f"\n[{self.names.name}.{head}]\n"
+            + "".join(f"{word} = {_toml(value)}\n" for word, value in table.items())
+            for head, table in (("provides", provides), ("requires", needed))
+            if table
+        ]
+        return "".join(blocks)
 
 
 def requirement() -> str:
@@ -72,137 +123,70 @@ def requirement() -> str:
     return f"aecore>={major}.{minor},<{major}.{minor + 1}"
 
 
-def _settings(parts: Sequence[Exemplar]) -> list[str]:
-    return [text for part in parts for text in part.settings]
+def imports(offered: Iterable[str], code: str) -> Iterator[str]:
+    """The import statements of ``offered`` whose names ``code`` uses, merged and sorted."""
+    modules: dict[str, set[str]] = {}
+    for line in offered:
+        source, _, names = line.partition(" import ")
+        for name in names.split(", ") if names else [""]:
+            bound = name.rpartition(" ")[2] or line.removeprefix("import ")
+            if re.search(rf"(?<![\w.]){bound}\b", code):
+                modules.setdefault(source, set()).add(name)
+    yield "from __future__ import annotations"
+    for standard in (True, False):
+        found = [m for m in modules if (m.split()[1].split(".")[0] in _STANDARD) == standard]
+        yield from [""] if found else []
+        for module in sorted(found, key=lambda module: (module.startswith("from"), module)):
+            yield from _statements(module, sorted(modules[module], key=_rank))
 
 
-def _indented(lines: Sequence[str], depth: int) -> str:
-    margin = "    " * depth
-    return "\n".join(
-        f"{margin}{line}" if line else "" for text in lines for line in text.split("\n")
-    )
+_STANDARD = sys.stdlib_module_names
 
 
-def module(draft: Draft) -> str:
-    """``__init__.py``."""
-    parts = draft.parts
-    base = CRITIC_CONFIG if any(part.base == CRITIC_CONFIG for part in parts) else "PluginConfig"
-    blocks = [
-        _docstring([part.formula for part in parts]),
-        f"class Config({base}):\n{_indented([texts.SETTINGS, *_settings(parts)], 1)}",
-        "\n".join(["config: Config", *_roles(parts)]),
-        *_constructor(parts),
-        *(method for part in parts for method in part.methods),
-    ]
-    code = "\n".join([f"class {PLACEHOLDER}(Plugin):", _indented(["\n\n".join(blocks)], 1)])
-    return _assembled(draft, texts.MODULE, code)
+def _statements(module: str, names: Sequence[str]) -> Iterator[str]:
+    together = [name for name in names if name and " as " not in name]
+    if names == [""]:
+        yield module
+    if together:
+        yield _folded(f"{module} import ", together, "()" if len(together) > 1 else "")
+    yield from (f"{module} import {name}" for name in names if " as " in name)
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Constants, then classes, then the rest."""
+    return (0 if name.isupper() and len(name) > 1 else 1 if name[:1].isupper() else 2), name
+
+
+def _folded(head: str, items: Sequence[str], brackets: str) -> str:
+    """``head`` and its items, in a line or a line each; round brackets only round the latter."""
+    always = brackets in ("[]", "{}")
+    begin, end = (brackets[0], brackets[1]) if brackets else ("", "")
+    line = f"{head}{begin if always else ''}{', '.join(items)}{end if always else ''}"
+    if len(line) <= WIDTH - 8 or not brackets:
+        return line
+    margin = " " * (len(head) - len(head.lstrip()))
+    return "\n".join([head + begin, *(f"{margin}    {item}," for item in items), margin + end])
 
 
 def _docstring(formulas: Sequence[str]) -> str:
     first, *others = formulas
-    return f'"""{first}"""' if not others else "\n".join([f'"""{first}', "", *others, '"""'])
+    lines = [f'"""{first}"""'] if not others else [f'"""{first}', "", *others, '"""']
+    return "\n".join(f"    {line}" if line else "" for line in lines)
 
 
-def _roles(parts: Sequence[Exemplar]) -> list[str]:
-    roles = {name: role for part in parts for name, role in part.roles.items()}
-    if not roles:
-        return []
-    line = f"roles = {{{', '.join(_quoted(*pair) for pair in roles.items())}}}"
-    if len(line) <= 84:
-        return [line]
-    return ["\n".join(["roles = {", *(f"    {_quoted(*pair)}," for pair in roles.items()), "}"])]
+def _higher(word: str, one: Any, other: Any) -> Any:
+    """The union of two lists, or the higher of two levels."""
+    if isinstance(one, list):
+        return sorted({*one, *other})
+    order = LEVELS.get(word, ())
+    return max(one, other, key=lambda level: order.index(level) if level in order else 0)
 
 
-def _quoted(name: str, role: str) -> str:
-    return f'"{name}": "{role}"'
-
-
-def _constructor(parts: Sequence[Exemplar]) -> list[str]:
-    built = [text for part in parts for text in part.build]
-    if not built:
-        return []
-    head = "def __init__(self, config: PluginConfig, sizes: Sizes) -> None:\n    super().__init__(config, sizes)"
-    return [f"{head}\n{_indented(built, 1)}"]
-
-
-def tests(draft: Draft) -> str:
-    """``tests/test_NAME.py``."""
-    code = "\n\n\n".join(
-        [texts.CONFORMANCE, *(test for part in draft.parts for test in part.tests)]
-    )
-    return _assembled(draft, texts.TESTS, code, Import(draft.names.package, draft.names.cls))
-
-
-def _assembled(draft: Draft, frame: str, code: str, own: Import | None = None) -> str:
-    """A module: its docstring, the imports that its code uses, the code."""
-    n = draft.names
-    offered = {found for part in draft.parts for found in part.imports} | texts.IMPORTS
-    imports = import_block(offered, code, own)
-    text = frame.replace("@imports@", imports).replace("@code@", code)
-    text = text.replace("@name@", n.name).replace("@summary@", draft.summary)
-    return re.sub(rf"\b{PLACEHOLDER}\b", n.cls, text).rstrip() + "\n"
-
-
-def manifest(draft: Draft) -> str:
-    """``plugin.toml``: what the parts give together, and what they need of others."""
-    provides = _joined([part.provides for part in draft.parts])
-    requires = _joined([part.requires for part in draft.parts])
-    needed = {
-        word: least
-        for word, least in requires.items()
-        if not _meets(word, provides.get(word), least)
-    }
-    values = {
-        "name": draft.names.name,
-        "summary": _toml(draft.summary),
-        "api": _toml(f">={API},<{API + 1}"),
-        "hooks": _hooks(draft.hooks),
-        "provides": _table(f"{draft.names.name}.provides", provides),
-        "requires": _table(f"{draft.names.name}.requires", needed),
-    }
-    return re.sub(r"@(\w+)@", lambda match: values[match[1]], texts.MANIFEST)
-
-
-def _joined(tables: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The highest of each level; lists are united."""
-    joined: dict[str, Any] = {}
-    for table in tables:
-        for word, level in table.items():
-            known = joined.get(word, level)
-            if isinstance(level, list):
-                joined[word] = sorted({*known, *level})
-            else:
-                joined[word] = max(
-                    known,
-                    level,
-                    key=lambda found: LEVELS[word].index(found) if word in LEVELS else 0,
-                )
-    return joined
-
-
-def _meets(word: str, given: Any, least: Any) -> bool:
-    one, other = (
-        frozenset(level) if isinstance(level, list) else level for level in (given, least)
-    )
-    return reaches(word, one, other)
-
-
-def _table(head: str, values: dict[str, Any]) -> str:
-    return (
-        f"\n[{head}]\n" + "".join(f"{word} = {_toml(value)}\n" for word, value in values.items())
-        if values
-        else ""
-    )
-
-
-def _hooks(hooks: Sequence[str]) -> str:
-    line = _toml(list(hooks))
-    return (
-        line if len(line) <= 80 else "[\n" + "".join(f"  {_toml(hook)},\n" for hook in hooks) + "]"
-    )
+def _level(value: Any) -> Any:
+    return frozenset(value) if isinstance(value, list) else value
 
 
 def _toml(value: Any) -> str:
-    return (
-        f'"{value}"' if isinstance(value, str) else f"[{', '.join(_toml(item) for item in value)}]"
-    )
+    if isinstance(value, str):
+        return f'"{value}"'
+    return f"[{', '.join(_toml(item) for item in value)}]"

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-from aecore.scaffold.exemplars import Import
-
-#: What the frames use beyond the imports of the worked methods.
-IMPORTS = {
-    Import("aecore.testing", "Check"),
-    Import("aecore.testing", "Subject"),
-    Import("aecore.testing", "parametrize_with_checks"),
-}
+#: What the tests use beyond the imports of the templates.
+IMPORTS = ("from aecore.testing import Check, Subject, parametrize_with_checks",)
 
 PYPROJECT = """\
 [build-system]
@@ -50,8 +44,8 @@ pip install -e .
 aecore train --plugin @name@ --set @name@.@setting@=@value@
 ```
 
-All settings: `aecore plugins info @name@`. The conformance kit: `aecore plugins check @name@`, or, with the tests against
-numbers, `python -m pytest`.
+All settings: `aecore plugins info @name@`. The conformance kit: `aecore plugins check @name@`,
+or, with the tests against numbers, `python -m pytest`.
 """
 
 MODULE = '''\
@@ -64,8 +58,23 @@ Deviations: what differs from it here, and why.
 @imports@
 
 
-@code@
+class Method(Plugin):
+@formula@
+
+    class Config(@base@):
+        """Settings; `aecore plugins info @name@` shows them."""
+
+@settings@
+
+    config: Config@roles@
+@constructor@
+@methods@
 '''
+
+CONSTRUCTOR = """\
+    def __init__(self, config: PluginConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+"""
 
 TESTS = '''\
 """@name@: the conformance kit, then numbers worked by hand."""
@@ -73,12 +82,6 @@ TESTS = '''\
 @imports@
 
 
-@code@
-'''
-
-SETTINGS = '"""Settings; `aecore plugins info @name@` shows them."""\n'
-
-CONFORMANCE = """\
 def method(**settings: Any) -> Method:
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
@@ -86,14 +89,18 @@ def method(**settings: Any) -> Method:
 
 @parametrize_with_checks("@name@")
 def test_conformance(subject: Subject, check: Check) -> None:
-    check(subject)"""
+    check(subject)
+
+
+@tests@
+'''
 
 MANIFEST = """\
 [@name@]
-summary = @summary@
-api = @api@
+summary = "@summary@"
+api = "@api@"
 hooks = @hooks@
-@provides@@requires@
+@tables@
 # [@name@.paper]
 # title = "..."
 # venue = "..."

@@ -1,4 +1,4 @@
-"""The measures of the curved spaces: the Riemannian volume of the ball, and the area of the sphere."""
+"""The measures of curved spaces: volume of the ball, area of the sphere."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CENTRING = 3
 
 
 class BallVolume:
-    """The Riemannian volume: dv (sinh(sqrt(c) |v|) / (sqrt(c) |v|))^(D-1) in normal coordinates v round the draws' centre."""
+    """The Riemannian volume: dv (sinh(sqrt(c) |v|) / (sqrt(c) |v|))^(D-1), v normal coordinates."""
 
     def __init__(self, ball: Ball) -> None:
         self.ball, self.flat = ball, Flat()
@@ -74,7 +74,7 @@ class SphereArea:
         return points, torch.full(points.shape[:2], math.log(2 * math.pi / ARCS))
 
     def around(self, draws: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """Half of them uniform, half x / |x| for x ~ N(0, 1.5 E[z z^T]): the angular central Gaussian, on both sides of 0."""
+        """Half uniform, half angular central Gaussian, x / |x| for x ~ N(0, 1.5 E[z z^T])."""
         _, sentences, dimensions = draws.shape
         spread = 1.5 * torch.einsum("nbi,nbj->bij", draws, draws) / len(draws) + 1e-4 * torch.eye(
             dimensions
@@ -109,7 +109,10 @@ def log_area(dimensions: int) -> float:
 
 
 def _log_cap(height: Tensor, dimensions: int) -> Tensor:
-    """(B,): log of the area of {z : <z, m> >= height}: area(S^{D-2}) times the integral of sin^(D-2) from 0 to the angle."""
+    """(B,): log of the area of the cap {z : <z, m> >= height}.
+
+    area(S^{D-2}) times the integral of sin^(D-2) from 0 to the angle.
+    """
     # (STEPS, B)
     angles = torch.acos(height) * torch.linspace(0, 1, STEPS, dtype=torch.float64).unsqueeze(1)
     integral = torch.trapezoid(angles.sin() ** (dimensions - 2), angles, dim=0)

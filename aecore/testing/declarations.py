@@ -20,7 +20,7 @@ UNKNOWN = "no_such_setting"
 
 @promise()
 def check_manifest_matches_class(case: Case) -> None:
-    """The class implements the hooks that plugin.toml lists, and at default settings says what plugin.toml says."""
+    """The class implements the hooks that plugin.toml lists, and by default says what it says."""
     subject = case.subject
     check_class(subject.cls, subject.name, subject.source, subject.declared)
     refined = subject.manifest
@@ -72,7 +72,7 @@ def check_exceptions_are_known(case: Case) -> None:
 
 @promise()
 def check_settings_round_trip(case: Case) -> None:
-    """Settings written to config.toml are read back equal, and None can be written where a setting allows it."""
+    """Settings are read back equal from config.toml, and None where it is allowed."""
     given = case.subject.config()
     case.subject.cls.Config.model_json_schema()
     _require_equal(case, given, "the settings")

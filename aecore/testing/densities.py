@@ -1,4 +1,4 @@
-"""Checks of densities: that they integrate to 1, that draws follow them, and that the divergence is theirs."""
+"""Checks of densities: they integrate to 1, draws follow them, the divergence is theirs."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def _require_mass(case: Case, density: Density) -> None:
 
 @torch.no_grad()
 def _require_inverse_mass(case: Case, density: Density, dimensions: int) -> None:
-    """E_q[r / q] = 1 for a normalised r inside q: all that can be asked where q is known at its own draws alone."""
+    """E_q[r / q] = 1 for a normalised r inside q, where q is known at its own draws alone."""
     narrow = density.measure.within(density.draws)
     weights = (narrow(density.draws) - density.at_draws).double().exp()
     what = f"the density of {density.owner} is not that of its draws at D = {dimensions}"
@@ -172,7 +172,7 @@ def _for(number: int, values: Tensor) -> tuple[str, ...]:
 
 @torch.no_grad()
 def _require_agreement(case: Case, density: Density) -> None:
-    """E_q[r / q] = 1, and first and second moments of the draws against those of the density on a grid."""
+    """E_q[r / q] = 1, and the moments of the draws are those of the density on a grid."""
     _require_inverse_mass(case, density, 2)
     if density.log_prob is None:
         return
@@ -184,8 +184,14 @@ def _require_agreement(case: Case, density: Density) -> None:
     for number, name in enumerate(("z1", "z2", "z1^2", "z1 z2", "z2^2")):
         for row in range(due.shape[0]):
             mean, exact, error = (float(t[row, number]) for t in (found.mean(0), due, errors))
-            line = f"mean of {name}: {mean:.4f} over {len(found)} draws, {exact:.4f} by the density, standard error {error:.4f}"
-            what = f"the draws of {density.owner.replace('logprob', 'sample')} do not follow its density"
+            line = (
+                f"mean of {name}: {mean:.4f} over {len(found)} draws, {exact:.4f} by the density, "
+                f"standard error {error:.4f}"
+            )
+            what = (
+                f"the draws of {density.owner.replace('logprob', 'sample')} do not follow its "
+                f"density"
+            )
             case.require(
                 abs(mean - exact) <= (ERRORS + 1) * error + 1e-4, what, line, *_for(row, due)
             )
@@ -205,7 +211,7 @@ def _moments(z: Tensor) -> Tensor:
     at_least("kl", "batch"),
 )
 def check_kl_agrees_with_monte_carlo(case: Case) -> None:
-    """kl_term is E_q[log q - log p], sentence by sentence, or in the mean where it promises no more."""
+    """kl_term is E_q[log q - log p], sentence by sentence, or in the mean if it says so."""
     model, batch = build(case.subject, dropout=0.0), batch_of((3, 7, 11, 12, 15))
     with evaluating(model):
         sample = model.posterior_sample(model.features(batch), DRAWS, batch)

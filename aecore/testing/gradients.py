@@ -35,7 +35,7 @@ ROUNDING = 1e-7
 
 
 class _LearnedPrior(Plugin):
-    """N(location, I): stands in where a divergence declares a gradient in a prior, and there is no learned one."""
+    """N(location, I), where a divergence declares a gradient in a prior and none is learned."""
 
     roles = {"location": "prior"}
 
@@ -73,7 +73,7 @@ def _regimes(subject: Subject) -> list[Model]:
 
 @promise()
 def check_gradient_reaches_the_encoder(case: Case) -> None:
-    """The objective has the gradients of ``objective_gradient``; the reconstruction term reaches the encoder through z."""
+    """The objective's gradients are those of ``objective_gradient``, the encoder's through z."""
     declared = frozenset(case.subject.level.get("objective_gradient", frozenset()))
     if case.subject.level.get("posterior") == "none":
         declared -= {"encoder"}
@@ -118,7 +118,7 @@ def _require_gradient(case: Case, pair: str, norms: list[float], due: bool, said
 
 @promise(implements("kl_term", "posterior_sample", "prior_logprob"))
 def check_kl_gradient_is_as_declared(case: Case) -> None:
-    """The divergence has a gradient in the encoder and in a learned prior exactly where ``kl_gradient`` says so."""
+    """The divergence has a gradient in encoder and learned prior as ``kl_gradient`` says."""
     declared = frozenset(case.subject.level.get("kl_gradient", frozenset()))
     said = f"kl_gradient = {sorted(declared)}"
     models = _regimes(case.subject)
@@ -238,7 +238,7 @@ def check_joint_step_leaves_the_critic(case: Case) -> None:
 
 @promise(implements("pre_train_init"))
 def check_stages_train_their_roles_alone(case: Case) -> None:
-    """A stage gives a loss per sentence, moves the roles that it names and no other; without stages, something is set up."""
+    """A stage gives a loss per sentence and moves its roles alone; else something is set up."""
     fresh = build(case.subject).state_dict()
     with training(case.subject) as trainer:
         if trainer.state.joint:

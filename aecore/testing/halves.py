@@ -1,4 +1,4 @@
-"""Two halves are one batch: steps of training by two ranks, in two threads, against the same steps by one process."""
+"""Data parallelism: steps by two ranks, in two threads, against those of one process."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Turns:
         self._going = [True] * size
 
     def run(self, work: Callable[[], Any]) -> list[Any]:
-        """What ``work`` returns on each rank; the first exception that is nobody else's doing is raised."""
+        """What ``work`` returns on each rank; an exception of its own is raised first."""
         found: list[Any] = [None] * self.size
         state = torch.get_rng_state()
 
@@ -115,7 +115,10 @@ def check_two_halves_are_one_batch(case: Case) -> None:
     for number, half in enumerate(halves):
         for (where, loss, gradients), (_, other, others) in zip(whole, half, strict=True):
             line = f"{where}: {loss:.7g} in one process, {other:.7g} on rank {number} of {RANKS}"
-            likely = "likely: a mean or a decision over the batch; step.mean and session.agree have all of it"
+            likely = (
+                "likely: a mean or a decision over the batch; step.mean and session.agree have all "
+                "of it"
+            )
             close = abs(loss - other) <= TOLERANCE * max(1.0, abs(loss))
             case.require(close, "two halves of a batch have another loss", line, likely)
             norm = float(torch.stack([g.norm() for g in gradients.values()]).norm())

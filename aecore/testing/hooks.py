@@ -1,4 +1,4 @@
-"""Checks of the hooks: that they are called, that they matter, and the shapes and values of what they return."""
+"""Checks of the hooks: they are called, they matter, and return what is due."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ def check_hooks_are_called(case: Case) -> None:
     subject = case.subject
     run = whole_run(subject)
     heard = {call.hook for call in run.heard if call.plugin == subject.name}
-    ran = f"ran: {len(run.trainer.rows)} steps with validation and test, then generation from the prior"
+    ran = (
+        f"ran: {len(run.trainer.rows)} steps with validation and test, then generation from the "
+        f"prior"
+    )
     for hook in subject.manifest.hooks:
         hint = LIKELY.get(hook, "likely: another hook of the plugin bypasses it")
         case.require(hook in heard, f"{hook} is declared but was never called", ran, hint)
@@ -59,7 +62,10 @@ def check_plugin_has_an_effect(case: Case) -> None:
     """Without the plugin, the loss or the gradient of some step is another."""
     # a floor under the divergence shows only near 0, a ceiling only far from it
     apart = any(_with_and_without(case.subject, spread) for spread in (True, False))
-    compared = "compared: loss and gradient norm of 5 joint steps from each of 2 initialisations, same noise"
+    compared = (
+        "compared: loss and gradient norm of 5 joint steps from each of 2 initialisations, same "
+        "noise"
+    )
     case.require(
         apart,
         "training is the same without it",
@@ -80,7 +86,7 @@ def _with_and_without(subject: Subject, spread: bool) -> str:
 
 @promise(owes=4)
 def check_shapes(case: Case) -> None:
-    """Values have their shapes and are finite for 1 and 7 sentences of mixed lengths, with 1 and 3 samples."""
+    """Values have their shapes and are finite, for 1 and 7 sentences, 1 and 3 samples."""
     model = build(case.subject)
     for sentences, samples in product((1, 7), (1, 3)):
         step = step_on(model, batch_of(sentences), samples)
@@ -118,7 +124,7 @@ def check_posterior_needs_no_batch(case: Case) -> None:
 
 @promise(implements("prior_logprob", "decoder_condition"))
 def check_leading_axes(case: Case) -> None:
-    """prior_logprob and decoder_condition take any leading axes, and give each point the same value under all of them."""
+    """prior_logprob and decoder_condition take any leading axes, point by point."""
     model, owners = build(case.subject), case.subject.manifest.hooks
     z = model.prior_sample(12)
     for hook, function in (
@@ -131,7 +137,10 @@ def check_leading_axes(case: Case) -> None:
         for shape in ((3, 4), (2, 3, 2), (12, 1)):
             value = function(z.view(*shape, -1)).reshape(flat.shape)
             apart = largest(value, flat)
-            line = f"largest difference between shapes (12, D) and ({', '.join(map(str, shape))}, D): {apart:.3g}"
+            line = (
+                f"largest difference between shapes (12, D) and ({', '.join(map(str, shape))}, D): "
+                f"{apart:.3g}"
+            )
             case.require(
                 apart < 1e-4,
                 f"{hook} depends on the leading axes of z",
@@ -174,7 +183,7 @@ def _close(one: Tensor, other: Tensor) -> bool:
 
 @promise(implements("posterior_sample", "posterior_params", "kl_term"))
 def check_sentences_do_not_couple(case: Case) -> None:
-    """What a sentence gets from the posterior, and a divergence per sentence, does not depend on its neighbours."""
+    """What the posterior gives a sentence, and its divergence, ignore the rest of the batch."""
     model = build(case.subject, dropout=0.0)
     model.train(case.subject.manifest.couples != "training")  # else the promise is for evaluation
     one, other = (
@@ -198,7 +207,7 @@ def check_sentences_do_not_couple(case: Case) -> None:
 
 @promise(implements("corrupt_input"))
 def check_corrupted_input_is_a_batch(case: Case) -> None:
-    """corrupt_input returns the same sentences in order, well formed, and leaves the batch that it was given alone."""
+    """corrupt_input returns the same sentences in order, well formed, in a batch of its own."""
     model, batch = build(case.subject), batch_of(7)
     before = batch.tokens.clone()
     for _ in range(4):
@@ -229,7 +238,7 @@ def check_corrupted_input_is_a_batch(case: Case) -> None:
 
 @promise(implements("decoder_input"))
 def check_decoder_input_is_tokens(case: Case) -> None:
-    """decoder_input changes words alone: the start and the pads stay, no number is new, and its argument is left alone."""
+    """decoder_input changes words alone, to known ones, and leaves its argument as it was."""
     model, batch = build(case.subject), batch_of(7)
     before = batch.tokens.clone()
     for _ in range(4):
@@ -245,7 +254,7 @@ def check_decoder_input_is_tokens(case: Case) -> None:
 
 
 class _Shift(Plugin):
-    """Moves every posterior mean: stands in for the plugins that a Gaussian posterior has to ask."""
+    """Moves every posterior mean, as plugins may that a Gaussian posterior has to ask."""
 
     @hookimpl
     def posterior_params(self, mean: Tensor, log_variance: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""The laboratory: a tiny corpus and tiny models in which every quantity is far from 0, from a clip and from a bound."""
+"""The laboratory: a tiny corpus and models whose quantities are far from 0 and from bounds."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ STAGE_STEPS = 4
 
 @contextmanager
 def laboratory(name: str) -> Iterator[None]:
-    """One thread, a random stream of its own and no warnings; everything is given back as it was found."""
+    """One thread, a random stream of its own, no warnings; all given back afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -88,7 +88,7 @@ def run_config(
     optimiser: str = "muon",
     lr: float = 0.01,
 ) -> RunConfig:
-    """Two epochs with AdamW, at a rate that moves the weights visibly; the last weights are kept."""
+    """Two epochs of AdamW at a rate that moves weights visibly; the last ones are kept."""
     sizes = {"sizes": "toy", "embedding": EMBEDDING, "hidden": HIDDEN, "latent": latent}
     train = {
         "seed": seed,
@@ -194,7 +194,7 @@ class TinyTrainer(Trainer):
 def training(
     subject: Subject, *, spread: bool = True, observer: Observer | None = None, **config: Any
 ) -> Iterator[TinyTrainer]:
-    """A trainer that stands before its first step, its run folder a temporary one; an observer hears its hooks."""
+    """A trainer before its first step, in a temporary folder; an observer hears its hooks."""
     with tempfile.TemporaryDirectory(prefix="aecore-check-") as path:
         model = build(subject, spread=spread, **config)
         trainer = TinyTrainer(model, run_config(subject, **config), RunFolder(Path(path)))
@@ -208,7 +208,7 @@ def _unchanged(call: Call, offered: Mapping[str, Any]) -> Any:
 
 
 def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
-    """What a new process does after a kill: build everything again and go on from the checkpoint."""
+    """What a new process does after a kill: build everything, go on from the checkpoint."""
     again = TinyTrainer(
         build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder
     )
@@ -248,7 +248,7 @@ def mixed(values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Run:
-    """A run from start to end: the parameters before it, the calls that were heard, and the file of weights."""
+    """A run from start to end: parameters before it, calls that were heard, weights."""
 
     trainer: TinyTrainer
     before: Mapping[str, Tensor]
@@ -258,7 +258,7 @@ class Run:
 
 @lru_cache(maxsize=2)
 def whole_run(subject: Subject) -> Run:
-    """A run with seed 0, then generation from the prior, made once for all checks that only look at it."""
+    """A run with seed 0, then samples of the prior; made once for checks that only look."""
     heard = Listening()
     with training(subject, observer=heard) as trainer:
         before = snapshot(trainer.model)
@@ -331,7 +331,7 @@ def difference(
     keys: Iterable[str] = (),
     relative: float = 0.0,
 ) -> str:
-    """The first scalar in which two runs differ by more than ``relative``, as ``joint step 2, loss: 3.1 and 3.2``; else ""."""
+    """The first scalar in which two runs differ by more than ``relative``; "" if none does."""
     for left, right in zip(one, other, strict=True):
         for key in keys or sorted({*left, *right}):
             a, b = left.get(key), right.get(key)

@@ -22,10 +22,10 @@ LOCAL, SHARE = 16, 0.05
 
 
 class Measure(Protocol):
-    """What the kit needs of a latent space; B densities are treated at a time, from ``draws`` (n, B, D) of each."""
+    """What the kit needs of a latent space; ``draws`` (n, B, D) are of B densities."""
 
     def cells(self, draws: Tensor, least: float) -> tuple[Tensor, Tensor]:
-        """Midpoints (N, B, D) that cover the draws, and ``least`` round 0; log volumes (N, B). D = 2."""
+        """Midpoints (N, B, D) that cover the draws, in two dimensions; log volumes (N, B)."""
         ...
 
     def around(self, draws: Tensor, n: int) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,7 @@ class Flat:
     """R^D with Lebesgue measure."""
 
     def cells(self, draws: Tensor, least: float) -> tuple[Tensor, Tensor]:
-        """A grid along the axes: even, and finer where the draws are, so that narrow components are seen too."""
+        """A grid along the axes, finer where the draws are, for the sake of narrow components."""
         mean, reach = draws.mean(0), REACH * draws.std(0)  # (B, 2)
         low, high = mean - reach, mean + reach
         if least:
@@ -53,7 +53,7 @@ class Flat:
         return _product(middles), _product(widths).log().sum(-1)
 
     def around(self, draws: Tensor, n: int) -> tuple[Tensor, Tensor]:
-        """A mixture of the fitted normal, 1.2 and 2 times as wide, and of normals fitted to the neighbours of some draws."""
+        """A mixture of widened normals and of normals fitted to neighbours of some draws."""
         few = draws[:4000]
         parts = [
             _fitted(draws, 1.2),

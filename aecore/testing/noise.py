@@ -23,7 +23,9 @@ ON_TOKENS = frozenset({"corrupt_input", "decoder_input"})
 
 
 def separate_noise(call: Call, offered: Mapping[str, Any]) -> Any:
-    """An observer that gives each hook its own stream in each step: what one draws does not shift the noise of the next.
+    """An observer that gives each hook of each step a stream of its own.
+
+    What one hook draws does not shift the noise of the next.
 
     Hooks that change words are asked for each sentence without its pads, so that random numbers of
     the batch's shape are the sentence's own.
@@ -38,7 +40,7 @@ def separate_noise(call: Call, offered: Mapping[str, Any]) -> Any:
 def answer_by_sentence(
     call: Call, offered: Mapping[str, Any], noise: Callable[[int], AbstractContextManager[Any]]
 ) -> Batch | Tensor:
-    """What a hook of `ON_TOKENS` gives where each sentence is asked about alone, with the noise of its number."""
+    """What a hook of `ON_TOKENS` gives, asked for one sentence at a time with its noise."""
     batch = offered["batch"]
     found = []
     for row, number in enumerate(batch.index.tolist()):

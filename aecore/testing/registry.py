@@ -1,4 +1,4 @@
-"""What a check is: a promise with a name, the plugins it applies to, and the evidence that it must have gathered."""
+"""What a check is: a promise with a name, its plugins, and evidence that it gathers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NotApplicable(AecoreError):
 
 
 class Case:
-    """One check on one plugin: it counts what was verified, so that a check which looked at nothing fails."""
+    """One check on one plugin: it counts what it verified, so that nothing is no pass."""
 
     def __init__(self, subject: Subject, check: str) -> None:
         self.subject = subject

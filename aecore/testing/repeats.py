@@ -1,4 +1,4 @@
-"""Checks of randomness and state: seeds, instances, saving, resuming, and evaluation without effect."""
+"""Checks of randomness and state: seeds, instances, saving, resuming, evaluation."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ def check_same_seed_same_result(case: Case) -> None:
     one = whole_run(case.subject)
     with _elsewhere() as drawn, training(case.subject) as other:
         weights = other.to_the_end().folder.weights.read_bytes()
-    causes = f"likely: {' and '.join(drawn) or 'state on the class or module, time, or the order of a set'}"
+    causes = (
+        f"likely: "
+        f"{' and '.join(drawn) or 'state on the class or module, time, or the order of a set'}"
+    )
     apart = difference(one.trainer.rows, other.rows)
     case.require(not apart, "two runs with the same seed differ", f"first: {apart}", causes)
     case.require(
@@ -55,7 +58,7 @@ def check_same_seed_same_result(case: Case) -> None:
 
 @contextmanager
 def _elsewhere() -> Iterator[list[str]]:
-    """Leave the generators that the core does not seed as another process would have them; tells who was drawn from."""
+    """Leave the generators that nobody seeds as another process would; tells who drew."""
     before, drawn = (random.getstate(), np.random.get_state()), list[str]()
     for seed in (random.seed, np.random.seed, torch.manual_seed):
         seed(20)
@@ -91,7 +94,10 @@ def check_other_seed_other_result(case: Case) -> None:
     }
     if reaches("posterior", model.level["posterior"], "sampled"):
         draws["posterior_sample"] = posterior
-    likely = "likely: a seed or a generator of the plugin's own, noise kept from an earlier call, or noise that is expanded"
+    likely = (
+        "likely: a seed or a generator of the plugin's own, noise kept from an earlier call, or "
+        "noise that is expanded"
+    )
     for hook, draw in draws.items():
         with stream("one"):
             one, again = draw(), draw()
@@ -217,7 +223,7 @@ def _behaviour(model: Model) -> dict[str, Tensor]:
 
 @promise(owes=2)
 def check_resumed_run_is_identical(case: Case) -> None:
-    """A run that is killed after every second unit of work and resumed ends with the weights of the uninterrupted one."""
+    """A run killed after every second unit and resumed ends with the uninterrupted weights."""
     whole, kills = whole_run(case.subject), 0
     with training(case.subject) as trainer:
         while trainer.advance() and trainer.advance():
@@ -241,7 +247,7 @@ def _evaluate(model: Model, batch_size: int = 4) -> Figures:
 
 @promise()
 def check_evaluation_is_deterministic(case: Case) -> None:
-    """Evaluating twice gives the same figures, at any batch size where the divergence is per sentence."""
+    """Evaluating twice gives the same figures, at any batch size if sentences are alone."""
     model, found = build(case.subject), []
     for key in ("one", "other"):
         with stream(key):

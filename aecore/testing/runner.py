@@ -65,7 +65,7 @@ def run_checks(
 
 
 def _result(check: Check, subject: Subject) -> CheckResult:
-    """An exception that is not needed at default settings is a failure too: it would hide the next one."""
+    """An exception that is not needed at default settings fails: it would hide the next one."""
     if reason := check.not_applicable(subject):
         return CheckResult(check.name, check.promise, "not applicable", 0.0, reason)
     exception = excepted(check, subject)
@@ -82,7 +82,7 @@ def _result(check: Check, subject: Subject) -> CheckResult:
 
 
 def excepted(check: Check, subject: Subject) -> str:
-    """The reason why the plugin cannot pass the check; empty where it claims none. The exceptions themselves have none."""
+    """Why the plugin cannot pass the check, by its manifest; empty where it claims nothing."""
     return (
         ""
         if check.name == "check_exceptions_are_known"
@@ -104,7 +104,7 @@ def _needless(check: Check, subject: Subject, exception: str) -> str:
 def parametrize_with_checks(
     *plugins: str | Subject, settings: Mapping[str, Any] | None = None
 ) -> Any:
-    """A pytest decorator: one test for each promise of each plugin; excepted ones are strict expected failures.
+    """A pytest decorator: a test per promise and plugin; excepted ones are strict xfails.
 
     Example:
         >>> @parametrize_with_checks("vae")  # doctest: +SKIP

@@ -49,7 +49,7 @@ class Subject:
         manifest: Manifest | Mapping[str, Any],
         settings: Mapping[str, Any] | None = None,
     ) -> Self:
-        """A class that needs no installation, named after itself, with its manifest or a table for it."""
+        """A class that needs no installation, named after itself, with a manifest or table."""
         name = plugin.__name__.lower()
         if not isinstance(manifest, Manifest):
             manifest = parse_manifest(

@@ -1,4 +1,4 @@
-"""Weight averaging: an exponential moving average of the parameters, which is measured and kept in their place.
+"""Weight averaging: an exponential moving average of the parameters, kept in their place.
 
 Source: Polyak and Juditsky, 1992; Morales-Brotons et al., TMLR 2024,
     https://arxiv.org/abs/2411.18704.
@@ -18,7 +18,7 @@ from aecore.model import Model
 
 
 class Average:
-    """a <- d a + (1 - d) w after each joint step, d = min(decay, (1 + t) / (10 + t)); buffers are not averaged.
+    """a <- d a + (1 - d) w after a joint step, d = min(decay, (1 + t) / (10 + t)); no buffers.
 
     Args:
         decay: d; 0 keeps no average, and the weights stand for themselves.
@@ -50,7 +50,7 @@ class Average:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model with the averaged weights inside the block, if there are any; its own return afterwards."""
+        """The model with its averaged weights inside the block; its own return afterwards."""
         if not self.weights:
             yield
             return

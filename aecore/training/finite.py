@@ -25,7 +25,7 @@ LossTerm = tuple[str, str, Tensor]
 def check_step(
     step: Step, phase: str, loss: Tensor, norm: Tensor, losses: Iterable[LossTerm]
 ) -> None:
-    """Refuse a step whose loss or gradient norm is not finite, or whose Monte Carlo KL is far below 0.
+    """Refuse a step whose loss or gradient is not finite, or whose mean KL is far below 0.
 
     Args:
         loss: 0-d, what was minimised; norm: 0-d, of its gradient before clipping.
@@ -42,7 +42,10 @@ def check_step(
         mean = step.mean(step.kl.detach().sum(1))
         if bool(mean < LOWEST_MEAN_KL * max(1.0, ENOUGH / step.batch.global_size)):
             origin = _priced_by(step.model)
-            evidence = f"from: {origin}: E[log q - log p] cannot be negative, so one of the densities is wrong"
+            evidence = (
+                f"from: {origin}: E[log q - log p] cannot be negative, so one of the densities is "
+                f"wrong"
+            )
             raise _diverged(
                 f"the Monte Carlo KL is {mean:.3g} nats in the mean of the batch",
                 phase,
@@ -76,7 +79,7 @@ def _diverged(what: str, phase: str, index: int, *evidence: str) -> DivergedErro
 
 
 def _culprits(step: Step, norm: Tensor, losses: Iterable[LossTerm]) -> Iterator[tuple[str, str]]:
-    """(term, author) for every term that is not finite, in the order in which a batch meets them."""
+    """(term, author) for every term that is not finite, in the order of the batch's way."""
     model = step.model
     terms = [
         ("features", "features", "the encoder"),
@@ -114,7 +117,7 @@ def _author(model: Model, hook: str) -> str:
 
 
 def _priced_by(model: Model) -> str:
-    """Whose densities the divergence is made of: the owner's, or those that the defaults were given."""
+    """Whose densities the divergence is made of: its owner's, or those it was given."""
     owner = model.hooks.owner("kl_term")
     if owner.plugin != DEFAULTS:
         return author(owner)

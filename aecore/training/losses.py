@@ -12,7 +12,7 @@ from aecore.training.finite import LossTerm, author
 
 
 def losses_of(step: Step) -> list[LossTerm]:
-    """The objective, then the extra loss of every plugin that has one, (B,) each, nats per sentence."""
+    """The objective, then every plugin's extra loss, (B,) each, nats per sentence."""
     model = step.model
     found = [("the objective", author(model.hooks.owner("objective")), model.objective(step))]
     for call in model.hooks.each("extra_loss"):

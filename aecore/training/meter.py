@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 class Meter:
-    """Weighted means of named scalars; its state is exact, so that a resumed run writes the same figures."""
+    """Weighted means of named scalars; the state is exact, for the sake of resumed runs."""
 
     def __init__(self, state: Mapping[str, tuple[float, float]] | None = None) -> None:
         self._sums: dict[str, tuple[Tensor | float, float]] = {

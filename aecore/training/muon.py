@@ -25,7 +25,7 @@ MOMENTUM = 0.95
 
 
 def orthogonalised(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
-    """(N, R, C): about U V' of each matrix U S V', by the Newton-Schulz iteration X <- a X + (b X X' + c (X X')^2) X.
+    """(N, R, C): about U V' of each U S V', by Newton-Schulz: X <- a X + (b X X' + c (X X')^2) X.
 
     Singular values of a matrix above a hundredth of its Frobenius norm come out near 1, smaller
     ones below.
@@ -40,7 +40,9 @@ def orthogonalised(matrices: Tensor, iterations: int = ITERATIONS) -> Tensor:
 
 
 class Muon(Optimizer):
-    """m <- mu m + g, W <- W (1 - lr decay) - lr sqrt(max(1, R / C)) orthogonalised(g + mu m), for each gate (R, C) of W.
+    """Muon by gate: W <- W (1 - lr decay) - lr sqrt(max(1, R / C)) orthogonalised(g + mu m).
+
+    m <- mu m + g is the momentum; each gate (R, C) of W is orthogonalised on its own.
 
     Args:
         parameters: weights of LSTMs, (4 R, C) each.
@@ -55,7 +57,7 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient; gates of one shape are orthogonalised together."""
+        """One update of parameters with a gradient; gates of one shape go together."""
         for group in self.param_groups:
             for alike in _by_shape(p for p in group["params"] if p.grad is not None):
                 directions = torch.cat(

@@ -1,4 +1,4 @@
-"""Updating parameters by role: each phase back-propagates into its own roles and touches no other parameter."""
+"""Updating parameters by role: each phase back-propagates into its own roles alone."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Named = list[tuple[str, nn.Parameter]]
 def build_optimisers(
     config: TrainConfig, parameters: Named, lr: float, recurrent: frozenset[int]
 ) -> list[Optimizer]:
-    """SGD without momentum, as published; AdamW; or AdamW beside Muon for the parameters whose ids are ``recurrent``.
+    """SGD without momentum, AdamW, or AdamW beside Muon for the ``recurrent`` ids.
 
     Weights shrink by lr times ``weight_decay`` whoever moves them; biases and other vectors do not.
     """
@@ -71,7 +71,7 @@ def build_critic_optimiser(config: CriticConfig, parameters: Named) -> Optimizer
 
 
 class Group:
-    """Parameters that share a clipping norm, and their optimisers: each parameter is moved by one of them."""
+    """Parameters that share a clipping norm, and the optimisers that move each of them."""
 
     def __init__(self, parameters: Named, optimisers: Sequence[Optimizer]) -> None:
         self.parameters = parameters
@@ -132,7 +132,7 @@ def share_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 class Updater:
-    """The optimisers of one phase: those of encoder and decoder (clipped together), one for a learned prior.
+    """The optimisers of a phase: encoder and decoder, clipped together; a learned prior.
 
     A parameter that asks for no gradient is left as it is, whatever its role.
 
@@ -165,7 +165,7 @@ class Updater:
             group.scale(factor)
 
     def gradients(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
-        """Back-propagate a scalar into the parameters of ``roles`` alone; the largest norm of a group, 0-d.
+        """Back-propagate a scalar into ``roles`` alone; the largest norm of a group, 0-d.
 
         Nothing is clipped or applied yet: the caller looks at the norm first, and may still see
             whose gradient it is.
@@ -217,7 +217,7 @@ class Updater:
 
 
 class Critics:
-    """The critics of a composition, each with its own optimiser, trained before every joint step."""
+    """The critics of a composition, each with an optimiser, trained before joint steps."""
 
     def __init__(self, model: Model) -> None:
         self.model = model

@@ -1,4 +1,4 @@
-"""The phases of a run: the stages that plugins ask for, then the joint training; each knows how to take one step."""
+"""The phases of a run: the stages of plugins, then joint training, a step at a time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Phase(Protocol):
 
 
 class JointPhase:
-    """The joint training of all main roles: objective plus extra losses, with schedules, critics and ``before_step``."""
+    """Joint training of all main roles: objective and extra losses, schedules, critics."""
 
     name = JOINT
 
@@ -110,7 +110,8 @@ class JointPhase:
         if not isinstance(value, Tensor):
             if isinstance(value, bool) or not isinstance(value, int | float):
                 raise call.error(
-                    f"returned {type(value).__name__} from beta_schedule; a float or a 0-d tensor was due"
+                    f"returned {type(value).__name__} from beta_schedule; a float or a 0-d tensor "
+                    f"was due"
                 )
             value = torch.tensor(float(value))
         beta = call.tensor(value, ()).detach().to(self.model.beta)
@@ -178,7 +179,7 @@ class StagePhase:
 
 
 def logged(model: Model, step: Step, loss: Tensor, norm: Tensor) -> dict[str, float | Tensor]:
-    """What the step has computed anyway, as batch means; nothing is computed in order to be logged."""
+    """What the step has computed anyway, as batch means; logging computes nothing."""
     values: dict[str, float | Tensor] = {"loss": loss.detach(), "grad_norm": norm}
     for name in ("rec", "kl", "kl_loss"):
         if step.computed(name):
@@ -194,6 +195,6 @@ def logged(model: Model, step: Step, loss: Tensor, norm: Tensor) -> dict[str, fl
 
 
 def forget_logged(model: Model) -> None:
-    """Drop what plugins logged outside steps, e.g. in validation: a resumed run would not have it."""
+    """Drop what plugins logged outside steps: a resumed run would not have it."""
     for name in model.plugins:
         model.plugin(name).logged.clear()

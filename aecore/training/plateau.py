@@ -1,4 +1,4 @@
-"""The published plateau schedule: halve the rate when validation stops improving, reload the best weights, stop after five."""
+"""The published plateau schedule: halve the rate, reload the best weights, stop after five."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Plateau:
     decays: int = 0
 
     def update(self, value: float, epoch: int, config: TrainConfig) -> bool:
-        """Take the validation value of an epoch (counted from 0); true when the rate was halved: the best must be reloaded."""
+        """Take an epoch's validation value; true when the rate was halved: reload the best."""
         if self.reference is None or value <= self.reference:
             self.reference, self.bad = value, 0
             return False

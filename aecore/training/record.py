@@ -1,4 +1,4 @@
-"""The record of a run: metrics.jsonl, the checkpoint, the selected weights and the summary; the trainer touches no file."""
+"""The record of a run: metrics.jsonl, checkpoint, selected weights and summary."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from aecore.training.meter import Meter
 
 
 class MetricsLog:
-    """metrics.jsonl: the means of scalars over a window of steps and over an epoch, one object a line, appended.
+    """metrics.jsonl: means of scalars over windows and epochs, an object a line, appended.
 
     What belongs to a line that is half finished travels in the checkpoint.
 
@@ -43,7 +43,7 @@ class MetricsLog:
             write_atomic(self.path, b"")
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint: lines written after it are cut off, since they are written again."""
+        """Go on from a checkpoint: lines written after it are cut off, to be written again."""
         self.window, self.span = Meter(state["window"]), Meter(state["span"])
         if ranks.first():
             self.length = truncate(self.path, state["length"])
@@ -87,7 +87,7 @@ class MetricsLog:
 
 
 class Record:
-    """Writes what a run leaves behind, and reads back what a resume needs; of several ranks the first alone writes.
+    """Writes what a run leaves, and reads what a resume needs; only the first rank writes.
 
     Args:
         folder: the run's.
@@ -132,7 +132,7 @@ class Record:
         self.saved_at = time.monotonic()
 
     def restore(self, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Any], str]:
-        """Tensors and state of the checkpoint, and what has changed since, in words; the log goes on from there.
+        """The checkpoint's tensors and state, and what has changed since; the log goes on there.
 
         Raises:
             RunError: when it is damaged, or the corpus is not the one it was written with.

@@ -1,4 +1,4 @@
-"""Learning-rate schedules: what a phase multiplies its rates by, as a function of the step alone."""
+"""Learning-rate schedules: the factor of a phase's rates, a function of the step alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LONGEST_WARMUP = 0.1
 
 @dataclass(frozen=True)
 class Schedule:
-    """r(t) = warm-up(t) fall(t): up from 0 over the first steps, level until ``hold`` of them are done, then down to 0.
+    """Warm-up from 0, level until ``hold`` of the steps are done, then a fall to 0.
 
     ``linear`` and ``cosine`` fall; ``constant`` and ``plateau`` stay level, the latter since
     halving is the plateau's business. It is a function of the step, so that a resumed run goes on
@@ -30,7 +30,7 @@ class Schedule:
     began: int = 0
 
     def __call__(self, step: int) -> float:
-        """The factor of step ``step``, counted from 0: in (0, 1], and 0 from ``total`` on where it falls."""
+        """The factor of step ``step``, counted from 0: in (0, 1], or 0 from ``total`` on."""
         done, length = step - self.began, max(self.total - self.began, 1)
         warmup = min(self.config.warmup_steps, int(length * LONGEST_WARMUP))
         rise = min(1.0, (done + 1) / warmup) if warmup else 1.0

@@ -1,4 +1,4 @@
-"""Selection: which weights a run keeps, what selects them, and the plateaus that halve the learning rate."""
+"""Model selection: which weights a run keeps, by what, and the plateaus on the way."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Best:
-    """The selected weights: the joint step and epoch they are from, the metric that chose them, and their candidacy."""
+    """The selected weights: their step and epoch, the metric that chose them, its value."""
 
     step: int
     epoch: float
@@ -47,7 +47,7 @@ class Best:
 
 
 class Selection:
-    """The last weights where rates fall to 0 or values do not compare; else the best by one and the same objective.
+    """The last weights where rates fall to 0; else the best by one and the same objective.
 
     An objective whose weight still moves (a warm-up, a controller) is compared with none: until it
     has arrived, the latest weights are kept. A collapsed step never stands while a later one is
@@ -115,7 +115,7 @@ class Selection:
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model with the kept weights inside the block, buffers too; its own return afterwards."""
+        """The model with the kept weights, buffers too, in the block; its own return then."""
         last = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
         self.model.load_state_dict(self.weights or last)
         try:
@@ -145,7 +145,7 @@ class Selection:
 
 
 def _comparable(composition: Composition) -> bool:
-    """Whether an objective of one epoch compares with that of another: not where a critic or a batch's penalty moves it."""
+    """Whether objectives of two epochs compare: not where a critic or a batch moves them."""
     if composition.levels.get("kl_estimator") == "dual":
         return False
     return composition.levels["kl"] != "penalty" or not composition.levels["kl_gradient"]

@@ -1,4 +1,4 @@
-"""What a plugin may do around the steps: draw batches, compute losses, update chosen roles, evaluate."""
+"""What a plugin may do around steps: draw batches, compute losses, update, evaluate."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Session:
         return len(self._corpus.train)
 
     def take(self, run: str | Path, *roles: str) -> None:
-        """Copy every parameter of these roles, plugins' included, from the selected weights of another run.
+        """Copy the parameters of these roles, plugins' too, from another run's weights.
 
         Raises:
             RunError: when there is no such run or it has no weights yet, its vocabulary is another,
@@ -70,7 +70,7 @@ class Session:
         load_roles(Path(run), self.model, self._corpus.vocabulary, *roles)
 
     def batch(self) -> Batch:
-        """A batch of training sentences drawn uniformly, with replacement between calls, from a stream of its own."""
+        """A batch of training sentences, drawn uniformly, from a stream of its own."""
         split = self._corpus.train
         with self.streams("session", self.draws):
             chosen = some_sentences(len(split), self.batch_size)
@@ -78,7 +78,7 @@ class Session:
         return split.share(chosen).to(self.model.device)
 
     def loss(self, batch: Batch) -> Tensor:
-        """0-d: the mean of objective and extra losses of a batch, training mode, at the last joint step's beta."""
+        """0-d: the mean objective and extra losses of a batch, at the last joint beta."""
         step = Step(
             self.model,
             batch,
@@ -90,19 +90,19 @@ class Session:
         return total_loss(step, losses_of(step))
 
     def mean(self, values: Tensor, batch: Batch) -> Tensor:
-        """(B, ...) -> (...): the mean over the sentences of a batch, those of all processes that share it."""
+        """(B, ...) -> (...): the mean over a batch's sentences, of all processes."""
         return ranks.mean(values, batch.global_size)
 
     def gather(self, values: Tensor) -> Tensor:
-        """(B, ...) -> (sentences of the global batch, ...): the rows of all processes, in the order of the sentences."""
+        """(B, ...) -> (global batch, ...): the rows of all processes, in order."""
         return ranks.gather(values)
 
     def agree(self, flag: bool) -> bool:
-        """Whether any process that trains along says so: for a decision that all have to take together."""
+        """Whether any process says so: for decisions that all have to take together."""
         return ranks.agree(flag)
 
     def update(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
-        """One clipped optimiser step on the parameters of ``roles`` alone; the gradient norm before clipping, 0-d.
+        """One clipped optimiser step on ``roles`` alone; the gradient norm before it, 0-d.
 
         Raises:
             ConfigError: outside training steps, where there is no optimiser.
@@ -117,7 +117,8 @@ class Session:
         strangers = sorted(set(roles) - updater.roles)
         if strangers:
             raise ConfigError(
-                f"session.update was asked for the roles {', '.join(strangers)}, which this phase does not update",
+                f"session.update was asked for the roles {', '.join(strangers)}, which this phase "
+                f"does not update",
                 f"roles of the phase: {', '.join(sorted(updater.roles))}",
             )
         norm = updater.gradients(loss, roles)
@@ -128,7 +129,7 @@ class Session:
     def evaluate(
         self, split: str, *names: str, limit: int | None = None
     ) -> dict[str, float | None]:
-        """Figures of a split, or its first ``limit`` sentences, by name: ``evaluate("valid", "nll_elbo")``.
+        """Figures of a split, or of its head, by name: ``evaluate("valid", "nll_elbo")``.
 
         Training is not disturbed.
         """

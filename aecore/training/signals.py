@@ -1,4 +1,7 @@
-"""Stopping politely: after one SIGINT or SIGTERM the step is finished and the checkpoint written; a second ends at once."""
+"""Graceful stops: after SIGINT or SIGTERM the step is finished and checkpointed.
+
+A second signal ends at once.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, Self
 
 
 class StopSignals:
-    """Remembers the first stop signal inside its ``with`` block; then gives the signals back to whoever had them.
+    """Remembers the first stop signal in its block; then gives the signals back.
 
     Outside the main thread, where Python lets nobody handle signals, it does nothing.
     """

@@ -1,4 +1,4 @@
-"""A stage: training that a plugin asks for before the joint training, run by the trainer's own loop."""
+"""A stage: training that a plugin asks for before joint training, in the same loop."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class AuthoredStage:
-    """A stage and the plugin that asked for it, so that whatever its functions raise or return has an author."""
+    """A stage and its plugin, so that what its functions raise or return has an author."""
 
     author: Call
     stage: Stage

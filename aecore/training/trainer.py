@@ -1,4 +1,4 @@
-"""The loop: one unit of work at a time, and a checkpoint between any two, so that a killed run can go on where it was."""
+"""The training loop: a unit of work at a time, and checkpoints between any two."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Trainer:
         return min(planned, self.config.train.max_steps or planned)
 
     def start(self) -> None:
-        """Begin a new run: ask the plugins for their stages, and write the files that must exist before the first step."""
+        """Begin a new run: ask for stages, write the files that come before the first step."""
         self._ask_for_stages()
         self.state.phases = len(self._stages) + 1
         self.record.create(self.corpus.vocabulary.to_json())
@@ -125,7 +125,7 @@ class Trainer:
         return phase
 
     def extend(self) -> None:
-        """Let a run whose end is later now go on; a schedule that has ended begins anew for the steps that are added."""
+        """Let a run with a later end go on; an ended schedule begins anew for what is added."""
         state = self.state
         if not state.joint or state.ended or self.total_steps <= state.step:
             return
@@ -172,7 +172,7 @@ class Trainer:
         )
 
     def advance(self) -> bool:
-        """One unit of work: a step, the end of an epoch, or the end of a phase; false when nothing is left."""
+        """A step, the end of an epoch, or of a phase; false when nothing is left."""
         state, phase = self.state, self.phase
         if state.finished:
             return False
@@ -207,7 +207,7 @@ class Trainer:
         self.progress.step(state.step, tokens, log.span.means)
 
     def _key(self) -> tuple[str, ...]:
-        """Part of the streams' keys: nothing in the joint phase, so that a stage before it changes none of its draws."""
+        """Part of the streams' keys: nothing in the joint phase, whatever stages were before."""
         return () if self.state.joint else (self.phase.name,)
 
     def _next_batch(self) -> Batch:
@@ -249,7 +249,7 @@ class Trainer:
         )
 
     def _validate(self) -> None:
-        """Measure and log the validation split, keep the weights if they are preferred, and look for a plateau."""
+        """Measure and log the validation split, keep preferred weights, look for a plateau."""
         state, where, selection = self.state, self._where(), self.selection
         with self.average.in_place():
             figures = self._evaluate("valid")
@@ -267,7 +267,7 @@ class Trainer:
             self._decay()
 
     def _decay(self) -> None:
-        """Reload the best parameters at a plateau, and start new optimisers at the rate that was halved."""
+        """Reload the best parameters at a plateau, with new optimisers at the halved rate."""
         plateau = self.selection.plateau
         self.selection.reload()
         if plateau.exhausted(self.config.train):
@@ -291,7 +291,7 @@ class Trainer:
         self.checkpoint()
 
     def _finish(self) -> None:
-        """Measure the selected weights on the test split and write the summary; the checkpoint keeps the last weights."""
+        """Measure the selected weights on test and write the summary; then the checkpoint."""
         with self.selection.in_place():
             figures = self._evaluate("test")
         summary = {

@@ -35,7 +35,7 @@ def _invoke(words: list[str]) -> None:
 
 
 def _take_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
-    """The words without ``--debug``, which may stand before or after the verb, and whether it was there."""
+    """The words without ``--debug``, wherever it stood, and whether it was there."""
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     options = [word for word in arguments[:end] if word != "--debug"]
     return [*options, *arguments[end:]], len(options) < end

@@ -1,4 +1,4 @@
-"""What to try when a run raises an alarm: plugins of the catalogue that would compose, and settings."""
+"""What to try when a run raises an alarm: plugins that would compose, and settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def against_idle(composition: Composition) -> list[str]:
 
 
 def remedies(composition: Composition, catalogue: Catalogue | None = None) -> list[str]:
-    """What to try, a line each: plugins of the catalogue that the composition does not use and would compose with."""
+    """What to try, a line each: unused plugins of the catalogue that would compose."""
     found = catalogue or Catalogue.discover()
     lines = []
     for hook, effect in REMEDIES.items():
@@ -57,7 +57,7 @@ def remedies(composition: Composition, catalogue: Catalogue | None = None) -> li
 
 
 def _fits(name: str, hook: str, composition: Composition, catalogue: Catalogue) -> bool:
-    """Whether the plugin is new to the composition and composes with it, in the place of its owner of ``hook`` if it has one.
+    """Whether the plugin is new to the composition and fits, in place of an owner of ``hook``.
 
     Of one that is not installed, nothing but its hooks is known, and they are enough to name it.
     """

@@ -1,4 +1,4 @@
-"""``aecore plugins check``: the conformance kit over installed plugins, with what runs now on stderr."""
+"""``aecore plugins check``: the conformance kit over installed plugins."""
 
 from __future__ import annotations
 
@@ -185,7 +185,10 @@ def check_rows(report: Report) -> list[list[str]]:
 def verdict_lines(report: Report) -> list[str]:
     """The count, then failures with their messages and exceptions with their reasons."""
     apart = len(report.results) - report.ran
-    counts = f"{report.count('passed')} passed, {report.count('failed')} failed, {report.count('excepted')} excepted"
+    counts = (
+        f"{report.count('passed')} passed, {report.count('failed')} failed, "
+        f"{report.count('excepted')} excepted"
+    )
     lines = [f"{report.name} ({report.source}): {counts}; {apart} do not apply"]
     if report.ran < report.promised or not report.promised:
         lines.append(f"failed: {report.ran} of {report.promised} promised checks ran")

@@ -15,7 +15,7 @@ from aecore.manifest import GIVEN_BY
 def described(
     names: Sequence[str], settings: Mapping[str, Any], registries: Iterable[Path] = ()
 ) -> dict[str, Any]:
-    """Who answers what; settings may refine what a plugin needs and gives, and reading them imports it."""
+    """Who answers what; reading settings, which may refine needs, imports the plugin."""
     composition = _composed(
         [name for name in names if normalise(name) != DEFAULTS], settings, registries
     )

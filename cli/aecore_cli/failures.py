@@ -1,4 +1,4 @@
-"""What a person sees when a command cannot do its work, and the exit code; every failure passes through here."""
+"""What a person sees when a command fails, and its exit code; all failures come here."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def explain(error: BaseException) -> tuple[int, str]:
     if _is_memory(error):
         return (
             2,
-            f"error: out of memory: {_first_line(error)}\n  try: a smaller train.batch_size or evaluate.batch_size",
+            f"error: out of memory: {_first_line(error)}\n"
+            f"  try: a smaller train.batch_size or evaluate.batch_size",
         )
     shown = f"{type(error).__name__}: {_first_line(error)}"
     return 1, f"bug: {shown} (not your mistake; --debug shows the traceback)"
@@ -89,7 +90,7 @@ def _system_reason(error: OSError) -> str:
 
 
 def _is_memory(error: BaseException) -> bool:
-    """Python's MemoryError, torch's on the GPU, and torch's on the CPU, which is a plain RuntimeError."""
+    """Python's MemoryError, torch's on a GPU, and its plain RuntimeError on a CPU."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)

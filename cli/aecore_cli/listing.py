@@ -19,7 +19,7 @@ NOT_INSTALLED = "not installed"
 
 
 def listed(load: bool, registries: Iterable[Path] = ()) -> tuple[list[Described], list[str]]:
-    """Every plugin that is installed, then those that registries know besides; and what is wrong with the registries."""
+    """Every plugin that is installed or known; and what is wrong with the registries."""
     catalogue = Catalogue.discover(registries)
     entries = [_tried(catalogue, entry) if load else entry for entry in catalogue.entries.values()]
     known = {

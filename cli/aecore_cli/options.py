@@ -61,7 +61,8 @@ Data = Annotated[
     str | None,
     typer.Option(
         metavar="SPEC",
-        help="toy, or a folder with train, valid, test as .txt or .jsonl; SPEC[:20%] takes the head.",
+        help="toy, or a folder with train, valid, test as .txt or .jsonl; SPEC[:20%] takes the "
+        "head.",
     ),
 ]
 Settings = Annotated[
@@ -117,7 +118,8 @@ Temperature = Annotated[
     float | None,
     typer.Option(
         metavar="T",
-        help="0, the default: the likeliest words; above: words drawn at T. 1 with --top-k or --top-p.",
+        help="0, the default: the likeliest words; above: words drawn at T. 1 with --top-k or "
+        "--top-p.",
     ),
 ]
 TopK = Annotated[

@@ -51,7 +51,7 @@ def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> Non
 
 
 def print_outcome(run: Run) -> None:
-    """Figures, samples from the prior, reconstructions, a way between two sentences, and what to type next."""
+    """Figures, prior samples, reconstructions, an interpolation, and what to type next."""
     with working():
         sentences = first_sentences(run, READ if run.has_codes else SHOWN)
         samples = run.sample(SAMPLES)
@@ -80,7 +80,8 @@ def _print_reconstructions(sentences: Sequence[str], found: Sequence[str]) -> No
     """The first few, and how many of all came back."""
     n, exact, words = reconstruction(sentences, found)
     print(
-        f"\n{title('reconstructions, test split')}: {exact} of {n} word for word, {words:.0%} of their words in place"
+        f"\n{title('reconstructions, test split')}: {exact} of {n} word for word, {words:.0%} of "
+        f"their words in place"
     )
     for pair in list(zip(sentences, found, strict=True))[:SHOWN]:
         print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
@@ -164,7 +165,7 @@ def _next_lines(run: Run) -> Iterator[str]:
 
 
 def _another_plugin(run: Run) -> str | None:
-    """An installed method that the run does not use; a schedule where there is one, which is the least of a change."""
+    """An installed method that the run does not use; preferably a schedule."""
     entries = Catalogue.discover().entries.values()
     unused = [
         e for e in entries if e.status == "ok" and e.name not in {DEFAULTS, *run.config.plugins}

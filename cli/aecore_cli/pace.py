@@ -56,7 +56,8 @@ class Pace:
     @property
     def epoch(self) -> str:
         """``3/20``: the epoch under way, of how many."""
-        return f"{max(1, -(-self.done // self.steps_per_epoch))}/{-(-self.total // self.steps_per_epoch)}"
+        now, planned = (-(-steps // self.steps_per_epoch) for steps in (self.done, self.total))
+        return f"{max(1, now)}/{planned}"
 
     @property
     def seconds_left(self) -> float:
@@ -64,7 +65,7 @@ class Pace:
         return (self.total - self.done) / self.steps_per_s
 
     def words(self) -> list[str]:
-        """``epoch 3/20``, ``step 750/5000``, ``9,120 tokens/s``, ``ETA 0:21``; a stage is named first."""
+        """``epoch 3/20``, ``step 750/5000``, ``9,120 tokens/s``, ``ETA 0:21``."""
         stage = "" if self.phase == "joint" else f"[{self.phase}] "
         where = [f"{stage}epoch {self.epoch}", f"step {self.done}/{self.total}"]
         return (

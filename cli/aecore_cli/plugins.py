@@ -1,4 +1,4 @@
-"""``aecore plugins``: what is installed, what it is, whether it keeps its promises, and a new one."""
+"""``aecore plugins``: what is installed, what it is, whether it keeps its promises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Showing a training while it runs: a live bar on a terminal, plain lines elsewhere, both on stderr."""
+"""Training progress on stderr: a live bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def figures(row: Row) -> list[str]:
 
 
 def validation(row: Row) -> list[str]:
-    """``nll_elbo 23.40``, ``ppl 5.10``; what was measured instead where the divergence gives no bound."""
+    """``nll_elbo 23.40``, ``ppl 5.10``; or what was measured where there is no bound."""
     if row.get("nll_elbo") is None:
         shown = [(name, row.get(name)) for name in ("rec", "kl", "penalty")]
         return [f"{name} {value:.2f}" for name, value in shown if value is not None]
@@ -71,7 +71,7 @@ def latents(row: Row, encoding: str | None, bars: int = BARS) -> list[str]:
 
 
 def sparkline(values: Sequence[float], encoding: str | None, bars: int = BARS) -> str:
-    """A bar for each value, or for the largest of some neighbours where there are more than ``bars``; 0 at the bottom.
+    """A bar for each value, or for the largest of some neighbours; 0 at the bottom.
 
     The top is the largest value, but `TOP` at least: small differences between small values are not
         blown up.

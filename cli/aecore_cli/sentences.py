@@ -1,4 +1,4 @@
-"""Sentences and codes in, from a file, a pipe or the corpus; sentences, pairs of them and codes out."""
+"""Sentences and codes in, from a file, a pipe or the corpus; and out."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STDIN = Path("-")
 
 
 def sentences_for(run: Run, file: Path | None, n: int) -> list[str]:
-    """The lines of the file or of standard input, else the first n sentences of the run's test split.
+    """The lines of a file or of standard input, else the first n sentences of test.
 
     Raises:
         DataError: for what is no text, or holds no sentence.

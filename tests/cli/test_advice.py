@@ -1,4 +1,6 @@
-"""What an alarm suggests: only what the catalogue knows, the run does not use, and would compose with it."""
+"""What an alarm suggests: only what the catalogue knows, the run does not use, and would compose
+with it.
+"""
 
 from support import build, part
 

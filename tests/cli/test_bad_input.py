@@ -1,4 +1,6 @@
-"""Everything wrong that a person can type: exit code 2, what and why on stderr, no traceback, nothing written."""
+"""Everything wrong that a person can type: exit code 2, what and why on stderr, no traceback,
+nothing written.
+"""
 
 from __future__ import annotations
 

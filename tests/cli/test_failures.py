@@ -122,7 +122,10 @@ def test_what_plugins_print_stays_off_stdout(cli, monkeypatch, run):
 
 
 def test_a_reader_that_leaves_is_no_error():
-    program = "import sys; from aecore_cli.__main__ import main; sys.stdin.read(); sys.exit(main(['plugins', 'list']))"
+    program = (
+        "import sys; from aecore_cli.__main__ import main; sys.stdin.read(); "
+        "sys.exit(main(['plugins', 'list']))"
+    )
     child = subprocess.Popen([sys.executable, "-c", program], stdin=-1, stdout=-1, stderr=-1)
     child.stdout.close()
     child.stdin.close()

@@ -11,7 +11,10 @@ import torch
 
 import aecore
 
-SENTENCES = "the old teacher smiled in the school\nthis nurse cried in the castle\nthe farmers will be patient near the hotel\n"
+SENTENCES = (
+    "the old teacher smiled in the school\nthis nurse cried in the castle\n"
+    "the farmers will be patient near the hotel\n"
+)
 
 
 @pytest.fixture

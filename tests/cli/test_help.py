@@ -93,8 +93,14 @@ LIGHT = [
 
 @pytest.mark.parametrize("words", LIGHT, ids=" ".join)
 def test_looking_around_imports_neither_torch_nor_numpy_nor_a_plugin(words):
-    heavy = "{'torch', 'numpy', 'rich', 'aecore_annealing', 'aecore_betavae', 'aecore_controlvae'} & set(sys.modules)"
-    code = f"import sys; from aecore_cli.__main__ import main; code = main({words!r}); print(code, {heavy}, file=sys.stderr)"
+    heavy = (
+        "{'torch', 'numpy', 'rich', 'aecore_annealing', 'aecore_betavae', 'aecore_controlvae'} & "
+        "set(sys.modules)"
+    )
+    code = (
+        f"import sys; from aecore_cli.__main__ import main; code = main({words!r}); print(code, "
+        f"{heavy}, file=sys.stderr)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ, check=True
     )

@@ -1,4 +1,6 @@
-"""What the progress shows of the latents: active units, and the divergence of each dimension as a bar."""
+"""What the progress shows of the latents: active units, and the divergence of each dimension as a
+bar.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""``aecore plugins`` and ``aecore compose``, with plugins that are whole, broken, doubled, or not there."""
+"""``aecore plugins`` and ``aecore compose``, with plugins that are whole, broken, doubled, or not
+there.
+"""
 
 from __future__ import annotations
 

@@ -122,7 +122,9 @@ def test_evaluation_draws_nothing():
 
 
 def test_plans_of_corpora_up_to_a_window_are_pinned():
-    """A figure that was trained before must come out again: these are the batches that the first version drew."""
+    """A figure that was trained before must come out again: these are the batches that the first
+    version drew.
+    """
     with stream(0, "data", 3):
         bucketed = epoch_plan(torch.tensor([3, 1, 4, 1, 5, 9, 2, 6, 5, 3]), 3, "bucketed")
     assert [batch.tolist() for batch in bucketed] == [[5], [4, 8, 7], [0, 9, 2], [1, 3, 6]]
@@ -177,7 +179,9 @@ def test_blocks_hold_every_sentence_once_and_one_batch_at_most_is_not_full(n, ba
 @pytest.mark.usefixtures("tiny_windows")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_batch_of_blocks_is_a_function_of_stream_and_number(mode):
-    """A resumed run asks for batch 17 first; it must be the one that the killed run would have seen."""
+    """A resumed run asks for batch 17 first; it must be the one that the killed run would have
+    seen.
+    """
     lengths = some_lengths(301)
     expected = [batch.tolist() for batch in draw(lengths, 3, mode)]
     again, other = draw(lengths, 3, mode), draw(lengths, 3, mode, seed=1)

@@ -335,7 +335,8 @@ def test_without_a_cache_the_text_is_prepared_for_one_process(spec, tmp_path, mo
     found = load_corpus(spec, tell=notes.append)
     assert same(expected, found)
     assert notes == [
-        f"the cache cannot be written ({tmp_path}/file/data: Not a directory), so the text is prepared for this process alone"
+        f"the cache cannot be written ({tmp_path}/file/data: Not a directory), so the text is "
+        f"prepared for this process alone"
     ]
     assert not list(tmp_path.glob("aecore-*"))
     assert [len(found.train.batch(indices)) for indices in evaluation_plan(found.train, 3)] == [

@@ -244,7 +244,8 @@ def test_a_file_without_a_good_line(tmp_path):
     assert str(caught.value) == (
         f"'{tmp_path}/train.jsonl' holds no sentence.\n"
         "  train.jsonl: 1 non-JSON line dropped (line 1)\n"
-        '  due: one {"text"}, {"text", "label"} or {"source", "target"} a line, of 1 to 200 words, in UTF-8'
+        '  due: one {"text"}, {"text", "label"} or {"source", "target"} a line, of 1 to 200 words, '
+        "in UTF-8"
     )
 
 

@@ -93,7 +93,8 @@ def test_a_sentence_of_exactly_max_length_words_is_kept(tmp_path):
 def test_a_missing_folder_names_its_neighbour_and_the_toy(folder, tmp_path):
     missing = tmp_path / "ptbb"
     assert refusal(missing) == (
-        f"there is no folder '{missing}'. Did you mean 'ptb'?\n  looked at: {missing}\n  without files: --data toy is built in"
+        f"there is no folder '{missing}'. Did you mean 'ptb'?\n  looked at: {missing}\n"
+        f"  without files: --data toy is built in"
     )
     assert "Did you mean" not in refusal(tmp_path / "nowhere" / "yahoo")
     assert "Did you mean 'toy'?" in refusal(tmp_path / "tyo")
@@ -101,7 +102,8 @@ def test_a_missing_folder_names_its_neighbour_and_the_toy(folder, tmp_path):
 
 def test_a_file_instead_of_a_folder(folder):
     assert refusal(folder / "train.txt") == (
-        f"'{folder}/train.txt' is a file; the folder that holds train.txt, valid.txt and test.txt was due.\n"
+        f"'{folder}/train.txt' is a file; the folder that holds train.txt, valid.txt and test.txt "
+        f"was due.\n"
         f"  its folder: {folder}"
     )
 
@@ -111,7 +113,8 @@ def test_a_missing_split_shows_what_there_is(folder):
     assert refusal(folder) == (
         f"'{folder}' has no valid.txt. Did you mean 'val.txt'?\n"
         "  found: test.txt, train.txt, val.txt\n"
-        "  due:   train.txt, valid.txt, test.txt, one sentence a line; or train.jsonl, valid.jsonl, test.jsonl"
+        "  due:   train.txt, valid.txt, test.txt, one sentence a line; or train.jsonl, "
+        "valid.jsonl, test.jsonl"
     )
     (folder / "val.txt").unlink()
     (folder / "test.txt").unlink()
@@ -157,7 +160,9 @@ def test_a_file_with_nul_bytes(folder):
     ("good", "bad", "refused"), [(1, 1, False), (1, 2, True), (99, 20, False), (99, 23, True)]
 )
 def test_a_file_in_another_encoding(folder, good, bad, refused):
-    """Up to half of a small file, up to ten lines and a tenth of a large one: 119 lines allow 21, 122 allow 22."""
+    """Up to half of a small file, up to ten lines and a tenth of a large one: 119 lines allow 21,
+    122 allow 22.
+    """
     write(folder / "train.txt", b"cafe\n" * good + "café\n".encode("latin-1") * bad)
     if refused:
         assert f"{bad} of its {good + bad} lines cannot be decoded" in refusal(folder)

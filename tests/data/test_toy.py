@@ -17,7 +17,9 @@ SENTENCES = [sentence for split in toy.sentences().values() for sentence in spli
 
 
 def test_the_corpus_is_pinned():
-    """Figures on the toy are compared across machines and versions: a new hash is a new corpus, so say so in docs."""
+    """Figures on the toy are compared across machines and versions: a new hash is a new corpus, so
+    say so in docs.
+    """
     text = "\n".join(sentence.text for sentence in SENTENCES)
     assert (
         sha256(text.encode()).hexdigest()
@@ -183,7 +185,9 @@ def test_pairs_differ_in_sentiment_alone():
 
 
 def test_words_of_pairs_are_the_same_or_opposites():
-    """Worked from the word lists alone: every word of the source becomes its opposite, or itself where it has none."""
+    """Worked from the word lists alone: every word of the source becomes its opposite, or itself
+    where it has none.
+    """
     judgements, verbs = toy_words.JUDGEMENTS, toy_words.VERBS
     opposite = dict(zip(judgements["negative"], judgements["positive"], strict=True))
     for bad, good in zip(verbs["negative"], verbs["positive"], strict=True):

@@ -1,4 +1,6 @@
-"""Models with two latent dimensions whose likelihood is known: log p(x) as an integral over a grid of z."""
+"""Models with two latent dimensions whose likelihood is known: log p(x) as an integral over a grid
+of z.
+"""
 
 import math
 
@@ -133,7 +135,9 @@ class Placed(Plugin):
 
 
 def lively(*classes, seed=0):
-    """A model in two dimensions whose sentences have different posteriors and whose decoder uses z."""
+    """A model in two dimensions whose sentences have different posteriors and whose
+    decoder uses z.
+    """
     model = build(*classes, sizes=SIZES)
     made = torch.Generator().manual_seed(seed)
     with torch.no_grad():

@@ -41,7 +41,9 @@ def measure(model, split, samples, seed=0, batch_size=4, **options):
 
 
 def log_weights(model, weights, split, number, samples):
-    """(K,) log p(x | z) p(z) / q(z) at draws of the estimator's proposal, by the model's own methods."""
+    """(K,) log p(x | z) p(z) / q(z) at draws of the estimator's proposal, by the model's own
+    methods.
+    """
     sentence = split.batch(torch.tensor([number]))
     with evaluating(model), Streams(5)("test", number):
         z, log_q = weights.draw(model.features(sentence), sentence, samples)
@@ -213,7 +215,9 @@ def test_the_low_rank_approximation_gives_the_same_figure_and_says_so(corpus, mo
 
 
 def test_the_heaviest_samples_are_priced_in_full(corpus, monkeypatch):
-    """An approximation wrong by 3 nats for every sample changes the sum no further than by what the lighter ones weigh."""
+    """An approximation wrong by 3 nats for every sample changes the sum no further than by what the
+    lighter ones weigh.
+    """
 
     def wrong(self, states, targets):
         return plain(self, states, targets) + 3.0 / len(targets)

@@ -33,7 +33,9 @@ def test_equal_posteriors_hold_no_information(corpus):
 
 
 def test_separate_posteriors_reach_the_ceilings(corpus):
-    """log N over the split; log 32 and log 16 over its two batches, by their sentences. Exactly, and never above."""
+    """log N over the split; log 32 and log 16 over its two batches, by their sentences. Exactly,
+    and never above.
+    """
     table = torch.arange(96.0).view(48, 2) * 100
     figures = measure(placed(table, 0.1), corpus.train)
     assert figures.mi == pytest.approx(math.log(48), abs=1e-12)
@@ -144,7 +146,9 @@ class OnTheCircle(OnTheBall):
 
 @pytest.mark.parametrize(("variances", "active"), [((0.0099, 0.0101), 1), ((2, 0.02), 2)])
 def test_on_the_ball_units_are_those_of_log_0(corpus, variances, active):
-    """In the coordinates of the ball, of radius 1/2, no variance reaches that of its tangent space."""
+    """In the coordinates of the ball, of radius 1/2, no variance reaches that of its
+    tangent space.
+    """
     table = torch.stack([column(torch.tensor(float(v))) for v in variances], 1)
     model = lively(OnTheBall)
     model.plugin("ontheball").table = model.space.exp(torch.zeros(2), table)

@@ -1,4 +1,6 @@
-"""docs/metrics.md says what `aecore evaluate --json` returns, what a summary holds and what validation logs."""
+"""docs/metrics.md says what `aecore evaluate --json` returns, what a summary holds and what
+validation logs.
+"""
 
 import json
 import re

@@ -1,4 +1,6 @@
-"""Codes in files and lines: what comes back is what went in, bit for bit, and nothing is unpickled."""
+"""Codes in files and lines: what comes back is what went in, bit for bit, and nothing is
+unpickled.
+"""
 
 import pickle
 

@@ -25,7 +25,9 @@ def model():
 
 
 def energies(model, sentences, z):
-    """-log p(words | z) of each, in one teacher-forced pass; the last word is an end, or none where the sentence is cut."""
+    """-log p(words | z) of each, in one teacher-forced pass; the last word is an end, or none where
+    the sentence is cut.
+    """
     model.eval()
     longest = max(map(len, sentences))
     tokens = torch.tensor([[START, *words, *[PAD] * (longest - len(words))] for words in sentences])

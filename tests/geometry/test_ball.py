@@ -83,7 +83,9 @@ def test_the_geodesic_has_constant_speed(c):
 
 
 def test_the_metric_is_the_pull_back_of_exp():
-    """In normal coordinates the volume is sinh^(D-1)(sqrt(c) r) / (sqrt(c) r)^(D-1): det of exp's Jacobian times lambda^D."""
+    """In normal coordinates the volume is sinh^(D-1)(sqrt(c) r) / (sqrt(c) r)^(D-1): det of exp's
+    Jacobian times lambda^D.
+    """
     ball = Ball(0.7)
     x, v = points(ball, 1, 4)[0], draw(4, seed=3)
     lam = ball.conformal(x)

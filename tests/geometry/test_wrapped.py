@@ -1,4 +1,6 @@
-"""The wrapped normal: integrals over the ball, limits, and the density of draws against the density at points."""
+"""The wrapped normal: integrals over the ball, limits, and the density of draws against the density
+at points.
+"""
 
 import math
 
@@ -31,7 +33,9 @@ def test_the_density_of_the_noise_is_that_of_the_point(c):
 
 @pytest.mark.parametrize("c", [0.3, 1.0, 2.0])
 def test_it_integrates_to_one_over_the_ball(c):
-    """sum of exp(log q) lambda^2 over polar cells of the disc, finer towards the edge: the Riemannian volume."""
+    """sum of exp(log q) lambda^2 over polar cells of the disc, finer towards the edge: the
+    Riemannian volume.
+    """
     normal = some(c, dimensions=2)
     far = 1 - torch.logspace(0, -4.9, 1501).double()
     middles, widths = (far[1:] + far[:-1]) / 2, far.diff()

@@ -1,4 +1,6 @@
-"""curves.svg: what is drawn, that equal rows give equal bytes, and that a drawing never costs a training."""
+"""curves.svg: what is drawn, that equal rows give equal bytes, and that a drawing never costs a
+training.
+"""
 
 import hashlib
 import os

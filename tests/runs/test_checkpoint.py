@@ -55,7 +55,9 @@ def test_anybody_can_read_it(path):
 
 
 def test_twenty_saves_are_the_same_bytes(tmp_path):
-    """In any order of tensors and of keys, and in other processes, whose hashes are salted otherwise."""
+    """In any order of tensors and of keys, and in other processes, whose hashes are salted
+    otherwise.
+    """
     first = None
     for turn in range(20):
         names, keys = list(TENSORS), list(META)
@@ -74,7 +76,8 @@ def test_twenty_saves_are_the_same_bytes(tmp_path):
 @pytest.mark.verify
 def test_another_process_writes_the_same_bytes(tmp_path):
     code = (
-        "import sys, torch; from pathlib import Path; from aecore.runs.checkpoint import save_tensors\n"
+        "import sys, torch; from pathlib import Path; from aecore.runs.checkpoint import "
+        "save_tensors\n"
         "names = [f'model.layer{i}.weight' for i in range(30)]\n"
         "meta = {name: i for i, name in enumerate(set(names))} and {'a': 1, 'b': sorted(names)}\n"
         "save_tensors(Path(sys.argv[1]), {name: torch.ones(3) for name in set(names)}, meta)\n"
@@ -177,7 +180,8 @@ def test_the_words(path, tmp_path):
     with pytest.raises(RunError) as caught:
         load_tensors(path)
     assert str(caught.value) == (
-        f"'{path}' is damaged\n  reason: the contents do not match their SHA-256: truncated or altered"
+        f"'{path}' is damaged\n"
+        f"  reason: the contents do not match their SHA-256: truncated or altered"
     )
     with pytest.raises(RunError) as caught:
         load_tensors(tmp_path / "none")

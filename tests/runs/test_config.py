@@ -1,4 +1,6 @@
-"""config.toml and --set: what is read, what is refused and how, and that a written file trains the same run."""
+"""config.toml and --set: what is read, what is refused and how, and that a written file trains the
+same run.
+"""
 
 import datetime
 import tomllib
@@ -72,7 +74,8 @@ def test_what_is_no_setting(text):
     with pytest.raises(ConfigError) as caught:
         parse_setting(text)
     assert str(caught.value) == (
-        f"'{text}' is no setting\n  due: SECTION.KEY=VALUE or PLUGIN.KEY=VALUE\n  e.g. --set train.lr=0.5"
+        f"'{text}' is no setting\n  due: SECTION.KEY=VALUE or PLUGIN.KEY=VALUE\n"
+        f"  e.g. --set train.lr=0.5"
     )
 
 
@@ -92,7 +95,8 @@ def test_dashes_are_read_as_underscores_in_keys_too():
 def test_a_file_gives_way_to_flags_and_flags_to_settings(tmp_path):
     path = tmp_path / "c.toml"
     path.write_text(
-        '[train]\nseed = 1\nepochs = 1\nlr = 0.1\n[plugins.betavae]\nbeta = 0.1\n[data]\nspec = "toy[:5]"\n'
+        "[train]\nseed = 1\nepochs = 1\nlr = 0.1\n[plugins.betavae]\nbeta = 0.1\n[data]\n"
+        'spec = "toy[:5]"\n'
     )
     made = config(
         {"train.epochs": 3, "betavae.beta": 0.3},
@@ -254,8 +258,8 @@ def test_an_unknown_key_gets_the_closest():
     text = complaint({"train.learning": 1, "train.batchsize": 2})
     assert "train.batchsize = 2: extra inputs are not permitted" in text
     assert (
-        "'batchsize' is unknown. Did you mean 'batch_size'? known: recipe, seed, epochs, max_steps, batch_size"
-        in text
+        "'batchsize' is unknown. Did you mean 'batch_size'? known: recipe, seed, epochs, "
+        "max_steps, batch_size" in text
     )
     assert "'learning' is unknown. known: recipe, seed" in text
 
@@ -280,7 +284,8 @@ def test_a_section_or_plugin_that_is_not_there():
         ("[plugins]\nbetavae = 3", "plugins.betavae is no table"),
         (
             "[trian]\nlr = 1",
-            "'trian' is unknown. Did you mean 'train'? known: data, model, train, evaluate, plugins, versions",
+            "'trian' is unknown. Did you mean 'train'? known: data, model, train, evaluate, "
+            "plugins, versions",
         ),
         ("[train]\nlr = 'x'", "train.lr = 'x': input should be a valid number"),
     ],
@@ -381,7 +386,8 @@ def test_settings_that_are_refused(values, line):
     if "rat" in values:
         assert (
             rest[0]
-            == "'rat' is unknown. Did you mean 'rate'? known: rate, count, pair, layers, words, name"
+            == "'rat' is unknown. Did you mean 'rate'? known: rate, count, pair, layers, words, "
+            "name"
         )
 
 

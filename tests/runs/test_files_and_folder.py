@@ -55,7 +55,8 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
     done = python(LIMITED, path)
     assert done.returncode == 3, done.stderr
     assert done.stdout == (
-        f"'{path}' could not be written\n  reason: File too large\n  the file that was there before is unchanged\n"
+        f"'{path}' could not be written\n  reason: File too large\n"
+        f"  the file that was there before is unchanged\n"
     )
     assert path.read_bytes() == b"old"
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.bin"]

@@ -12,7 +12,9 @@ NUMBER = r"-?(?:\d[\d.]*(?:e[+-]?\d+)?|nan|inf)"
 
 @pytest.fixture
 def subject_of():
-    """A class with the manifest that its hooks make true; anything else of the manifest by keyword."""
+    """A class with the manifest that its hooks make true; anything else of the manifest
+    by keyword.
+    """
 
     def build(cls, settings=None, hooks=None, **manifest):
         found = sorted(implementation.hook for implementation in implementations(cls))
@@ -23,7 +25,9 @@ def subject_of():
 
 @pytest.fixture
 def fails(subject_of):
-    """Run one check on a broken class and hold its message against a text; <n> stands for any number, ... for anything."""
+    """Run one check on a broken class and hold its message against a text; <n> stands for any
+    number, ... for anything.
+    """
 
     def run(check, cls, message, **subject):
         with pytest.raises(CheckFailure) as caught:
@@ -33,7 +37,8 @@ def fails(subject_of):
         *lines, way_out = str(caught.value).split("\n")
         assert (
             way_out
-            == f'  or, if the method is so: [{caught.value.plugin}.exceptions] {check.__name__} = "why", in plugin.toml'
+            == f"  or, if the method is so: [{caught.value.plugin}.exceptions] {check.__name__} = "
+            f'"why", in plugin.toml'
         )
         source = cls.__module__.rpartition(".")[2]
         expected = f"'{caught.value.plugin}' ({source}) fails {check.__name__}: {message.strip()}"

@@ -1,4 +1,6 @@
-"""Densities on the ball and the sphere: the right ones pass, and those in another measure are found out."""
+"""Densities on the ball and the sphere: the right ones pass, and those in another measure are found
+out.
+"""
 
 import math
 

@@ -1,4 +1,6 @@
-"""Plugins whose densities do not integrate, are not those of their draws, or whose divergence is another."""
+"""Plugins whose densities do not integrate, are not those of their draws, or whose divergence is
+another.
+"""
 
 import math
 
@@ -15,7 +17,9 @@ PRIOR = {"prior": "density", "geometry": "euclidean"}
 
 
 class Scaled:
-    """A normal whose log density is off by a constant per dimension, or whose scale is not that of the draws."""
+    """A normal whose log density is off by a constant per dimension, or whose scale is not that of
+    the draws.
+    """
 
     def __init__(self, mean, shift=0.0, stretch=1.0):
         self.normal = Independent(Normal(mean, torch.full_like(mean, stretch)), 1)

@@ -1,4 +1,6 @@
-"""Two halves are one batch: the kit's check on methods that reduce their batch rightly and wrongly, and the seam itself."""
+"""Two halves are one batch: the kit's check on methods that reduce their batch rightly and wrongly,
+and the seam itself.
+"""
 
 import pytest
 import torch

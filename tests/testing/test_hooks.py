@@ -116,7 +116,8 @@ def test_a_posterior_that_ignores_the_number_of_samples(fails):
     fails(
         kit.check_shapes,
         OneSample,
-        """'onesample' (test_hooks) returned z of shape (1, 1, 4) from posterior_sample; (1, 3, 4) was due
+        """'onesample' (test_hooks) returned z of shape (1, 1, 4) from posterior_sample; \
+(1, 3, 4) was due
   hook:   posterior_sample(features), testing/test_hooks.py:<n>""",
         **GAUSSIAN,
     )
@@ -166,7 +167,8 @@ def test_a_posterior_that_needs_the_sentences(fails):
     fails(
         kit.check_posterior_needs_no_batch,
         Peeking,
-        """'peeking' (test_hooks) raised AttributeError in posterior_sample: 'NoneType' object has no attribute 'lengths'
+        """'peeking' (test_hooks) raised AttributeError in posterior_sample: \
+'NoneType' object has no attribute 'lengths'
   hook:   posterior_sample(features, n_samples, batch), testing/test_hooks.py:<n>""",
         **GAUSSIAN,
     )

@@ -63,7 +63,8 @@ def test_a_density_that_is_not_there(fails):
     fails(
         kit.check_levels_are_true,
         Implicit,
-        """'implicit' (test_levels) provides posterior = 'density', but returned neither log_prob nor a distribution
+        """'implicit' (test_levels) provides posterior = 'density', \
+but returned neither log_prob nor a distribution
   hook:   posterior_sample(features, n_samples), testing/test_levels.py:<n>""",
         provides={"posterior": "density", "geometry": "euclidean"},
         hooks=["posterior_sample"],

@@ -1,4 +1,6 @@
-"""Plugins whose results depend on more than the seed, or whose state is lost, shared or changed by evaluation."""
+"""Plugins whose results depend on more than the seed, or whose state is lost, shared or changed by
+evaluation.
+"""
 
 import itertools
 import random
@@ -65,7 +67,8 @@ def test_a_posterior_with_a_seed_of_its_own(fails):
         kit.check_other_seed_other_result,
         Reseeding,
         """posterior_sample draws the same under another seed
-  likely: a seed or a generator of the plugin's own, noise kept from an earlier call, or noise that is expanded""",
+  likely: a seed or a generator of the plugin's own, noise kept from an earlier call, \
+or noise that is expanded""",
         provides=GAUSSIAN,
     )
 
@@ -82,7 +85,8 @@ def test_samples_that_share_their_noise(fails):
         kit.check_other_seed_other_result,
         Expanded,
         """posterior_sample gives two samples the same noise
-  likely: a seed or a generator of the plugin's own, noise kept from an earlier call, or noise that is expanded""",
+  likely: a seed or a generator of the plugin's own, noise kept from an earlier call, \
+or noise that is expanded""",
         provides=GAUSSIAN,
     )
 
@@ -201,7 +205,9 @@ def test_state_in_the_module(fails):
 
 
 class Forgetful(Plugin):
-    """A controller whose integral is a Python number. At the divergences of this corpus it would leave any clip."""
+    """A controller whose integral is a Python number. At the divergences of this corpus it would
+    leave any clip.
+    """
 
     def __init__(self, config, sizes):
         super().__init__(config, sizes)
@@ -235,7 +241,9 @@ def test_state_that_a_kill_loses(fails):
 
 
 class DrawnOnce(Plugin):
-    """A random constant that is no buffer: the next process has the same one, a model that only loads the weights has not."""
+    """A random constant that is no buffer: the next process has the same one, a model that only
+    loads the weights has not.
+    """
 
     def __init__(self, config, sizes):
         super().__init__(config, sizes)

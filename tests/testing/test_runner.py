@@ -1,4 +1,6 @@
-"""The kit itself: results as records, exceptions, checks that look at nothing, and what importing it costs."""
+"""The kit itself: results as records, exceptions, checks that look at nothing, and what importing
+it costs.
+"""
 
 import re
 import subprocess

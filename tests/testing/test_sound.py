@@ -1,4 +1,6 @@
-"""Sound plugins of every kind pass whatever they promise; the promises that follow from a manifest are pinned."""
+"""Sound plugins of every kind pass whatever they promise; the promises that follow from a manifest
+are pinned.
+"""
 
 import math
 
@@ -16,7 +18,9 @@ EUCLIDEAN = {"geometry": "euclidean"}
 
 
 class FullCovariance(Plugin):
-    """q(z | x) = N(mu, L L^T): no closed form is used, so the divergence is a Monte Carlo estimate."""
+    """q(z | x) = N(mu, L L^T): no closed form is used, so the divergence is a Monte Carlo
+    estimate.
+    """
 
     roles = {"head": "encoder"}
 
@@ -69,7 +73,9 @@ class LearnedPrior(Plugin):
 
 
 class PseudoInputs(Plugin):
-    """p(z) = mean over pseudo-inputs of q(z | u), cut out of the training data in a stage-less pre_train_init."""
+    """p(z) = mean over pseudo-inputs of q(z | u), cut out of the training data in a stage-less
+    pre_train_init.
+    """
 
     roles = {"inputs": "prior"}
 
@@ -166,7 +172,9 @@ class LanguageModel(Plugin):
 
 
 class Penalty(Plugin):
-    """A penalty on the batch's second moment, which couples its sentences, and does not touch the prior."""
+    """A penalty on the batch's second moment, which couples its sentences, and does not touch the
+    prior.
+    """
 
     @hookimpl
     def kl_term(self, step):
@@ -197,7 +205,8 @@ class Staged(Plugin):
 
 
 class Busy(Plugin):
-    """Words are dropped; the encoder is trained on two more batches before each step, which then leaves it alone; a controller
+    """Words are dropped; the encoder is trained on two more batches before each step, which then
+    leaves it alone; a controller
     keeps its integral in a buffer."""
 
     def __init__(self, config, sizes):

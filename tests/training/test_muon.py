@@ -28,7 +28,9 @@ def test_the_iteration_takes_singular_values_near_one_and_keeps_the_vectors(shap
 
 
 def test_five_iterations_are_those_of_torch():
-    """torch.optim.Muon rounds to bf16, so it agrees to that; its rate is adjusted by the same factor."""
+    """torch.optim.Muon rounds to bf16, so it agrees to that; its rate is adjusted by the same
+    factor.
+    """
     start, gradient = some(12, 8), some(12, 8)
     theirs = nn.Parameter(start.clone())
     theirs.grad = gradient.clone()

@@ -1,4 +1,6 @@
-"""A run that dies and goes on, and a run that takes turns with another, equal the run that was left alone, byte for byte."""
+"""A run that dies and goes on, and a run that takes turns with another, equal the run that was left
+alone, byte for byte.
+"""
 
 import json
 
@@ -16,7 +18,9 @@ SETTINGS = {"model.sizes": "toy", "train.batch_size": 64, "train.threads": 1, "t
 
 @pytest.fixture(scope="module", autouse=True)
 def corpus(tmp_path_factory):
-    """A small folder of real sentences: validation is most of what a short run on the whole toy would do."""
+    """A small folder of real sentences: validation is most of what a short run on the whole toy
+    would do.
+    """
     folder = tmp_path_factory.mktemp("corpus")
     for name, sentences in toy.sentences().items():
         text = "".join(

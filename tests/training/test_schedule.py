@@ -105,7 +105,9 @@ def test_muon_has_the_matrices_of_the_lstms_and_nothing_else():
 
 
 def test_all_weights_shrink_alike():
-    """lr times the decay is taken off per step, whoever moves a matrix: Muon's own rate is another."""
+    """lr times the decay is taken off per step, whoever moves a matrix: Muon's own rate
+    is another.
+    """
     config = TrainConfig.model_validate({"lr": 0.01, "muon_lr": 0.5, "weight_decay": 0.3})
     updater = Updater(build(), config, ("encoder", "decoder"), 0.01)
     shares = [

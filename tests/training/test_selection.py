@@ -1,4 +1,6 @@
-"""Which weights are kept: the rules one by one, and a run whose early collapse has the better bound."""
+"""Which weights are kept: the rules one by one, and a run whose early collapse has the better
+bound.
+"""
 
 from types import SimpleNamespace
 

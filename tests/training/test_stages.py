@@ -1,4 +1,6 @@
-"""Stages: run before step 0 by the same loop, confined to their roles, resumed where they were killed."""
+"""Stages: run before step 0 by the same loop, confined to their roles, resumed where they were
+killed.
+"""
 
 import pytest
 import torch
@@ -11,7 +13,9 @@ from aecore.training.trainer import Trainer
 
 
 class Warmup(Plugin):
-    """Two stages: the encoder alone, then a frozen part of its own; and a record of what was called."""
+    """Two stages: the encoder alone, then a frozen part of its own; and a record of what was
+    called.
+    """
 
     roles = {"probe": "frozen"}
 

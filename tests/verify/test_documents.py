@@ -1,4 +1,5 @@
-"""Every command and listing of docs/writing-a-plugin.md, docs/composing.md and README.md, run in order in an empty folder.
+"""Every command and listing of docs/writing-a-plugin.md, docs/composing.md and README.md, run in
+order in an empty folder.
 
 A ``console`` block holds commands behind ``$`` (and ``>`` where one goes on) and what they print,
 in which ``...`` stands for anything. A block behind a line that ends in a file's name and a colon
@@ -56,7 +57,9 @@ class Block:
 
 
 class Shell:
-    """A shell in an environment that sees this one's packages and keeps what is installed to itself."""
+    """A shell in an environment that sees this one's packages and keeps what is installed to
+    itself.
+    """
 
     def __init__(self, folder):
         self.folder = folder / "work"
@@ -91,7 +94,9 @@ class Shell:
 
 
 def make_environment(folder):
-    """A virtual environment to which the packages of this one, and the source tree, are visible; its Python."""
+    """A virtual environment to which the packages of this one, and the source tree, are visible;
+    its Python.
+    """
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     ask = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]

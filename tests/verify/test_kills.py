@@ -113,7 +113,9 @@ def where(path):
 
 
 def kill_behind(path, place, arguments):
-    """Run until the checkpoint is at or behind a place, and a moment longer; where it stood when SIGKILL came."""
+    """Run until the checkpoint is at or behind a place, and a moment longer; where it stood when
+    SIGKILL came.
+    """
     process = aecore(*arguments)
     for _ in range(2400):
         if process.poll() is not None or where(path) >= place:

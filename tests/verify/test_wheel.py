@@ -49,7 +49,10 @@ def run(site, *arguments):
 
 
 def test_the_package_comes_from_the_wheel_and_brings_its_data(site):
-    program = "import aecore, aecore.catalogue as c; print(aecore.__file__); print(*sorted(c.read_registry(c.registry_path())))"
+    program = (
+        "import aecore, aecore.catalogue as c; print(aecore.__file__); "
+        "print(*sorted(c.read_registry(c.registry_path())))"
+    )
     done = run(site, "-c", program)
     file, known = done.stdout.splitlines()
     assert file.startswith(str(site)), done.stderr

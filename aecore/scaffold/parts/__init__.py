@@ -1,7 +1,6 @@
-"""One worked method for each hook: `aecore plugins new` puts the chosen ones together.
+"""Templates: one worked method for each hook, of which `aecore plugins new` makes a plugin.
 
-They are read as text, never imported by aecore. Each module says in its docstring what the method
-does, in ``PROVIDES`` and ``REQUIRES`` what its plugin.toml states, and in ``BECAUSE`` why a hook
-comes with another; its class becomes the plugin's, its ``test_`` functions become the plugin's
-tests.
+They are read as text, never imported by aecore, and hold to one layout: the docstring says what the
+method does and, in TOML, what its plugin.toml provides and requires and why a hook comes with
+another; then imports, the class, `method`, and tests, which become the plugin's.
 """

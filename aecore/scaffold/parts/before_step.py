@@ -1,4 +1,7 @@
-"""The encoder is trained ahead of the decoder for a while"""
+"""The encoder is trained ahead of the decoder for a while.
+
+requires.objective_gradient = ["encoder"]
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ from typing import Any
 from pydantic import Field
 
 from aecore import Plugin, PluginConfig, Session, Sizes, hookimpl
-
-REQUIRES = {"objective_gradient": ["encoder"]}
 
 
 class Method(Plugin):
@@ -32,6 +33,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

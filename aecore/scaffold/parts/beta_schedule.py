@@ -1,4 +1,7 @@
-"""The weight of the KL divergence rises to 1"""
+"""The weight of the KL divergence rises to 1.
+
+requires.kl_gradient = ["encoder"]
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,6 @@ import pytest
 from pydantic import Field
 
 from aecore import Plugin, PluginConfig, Sizes, hookimpl
-
-REQUIRES = {"kl_gradient": ["encoder"]}
 
 
 class Method(Plugin):
@@ -29,6 +30,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

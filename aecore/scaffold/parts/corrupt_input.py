@@ -1,4 +1,4 @@
-"""The encoder reads sentences with words missing"""
+"""The encoder reads sentences with words missing."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

@@ -1,4 +1,8 @@
-"""A critic that codes learn to pass as draws of the prior"""
+"""A critic that codes learn to pass as draws of the prior.
+
+requires.objective_gradient = ["encoder"]
+because = "without it nothing listens to the critic"
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aecore import CriticConfig, DetachedStep, Plugin, PluginConfig, Sizes, Step, hookimpl
-
-REQUIRES = {"objective_gradient": ["encoder"]}
-BECAUSE = "without it nothing listens to the critic"
 
 
 class Method(Plugin):
@@ -39,7 +40,8 @@ class Method(Plugin):
     def critic_loss(self, step: DetachedStep) -> Tensor:
         """The cross-entropy of telling them apart, 0-d; it trains `net` alone."""
         of_prior, of_codes = self.net(step.prior_sample()), self.net(step.z)
-        return F.softplus(-of_prior).mean() + F.softplus(of_codes).mean()
+        losses = F.softplus(-of_prior).mean(1) + F.softplus(of_codes).mean((1, 2))
+        return step.mean(losses)  # over the sentences of all processes
 
     @hookimpl
     def extra_loss(self, step: Step) -> Tensor:
@@ -49,6 +51,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 
@@ -59,6 +62,7 @@ def test_a_critic_that_knows_nothing_costs_log_two() -> None:
         nn.init.zeros_(parameter)
     z = torch.randn(5, 1, 2)
     seen: Any = SimpleNamespace(z=z, prior_sample=lambda: torch.randn(5, 2))
+    seen.mean = torch.mean
     step: Any = SimpleNamespace(sample=SimpleNamespace(z=z))
     assert plugin.critic_loss(seen).item() == pytest.approx(2 * math.log(2))
     assert plugin.extra_loss(step).tolist() == pytest.approx([3 * math.log(2)] * 5)

@@ -1,4 +1,4 @@
-"""The decoder reads a learned linear map of z"""
+"""The decoder reads a learned linear map of z."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

@@ -1,4 +1,7 @@
-"""Codes far from 0 pay"""
+"""Codes far from 0 pay.
+
+requires.objective_gradient = ["encoder"]
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,6 @@ from pydantic import Field
 from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, Step, hookimpl
-
-REQUIRES = {"objective_gradient": ["encoder"]}
 
 
 class Method(Plugin):
@@ -32,6 +33,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

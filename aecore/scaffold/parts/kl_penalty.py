@@ -1,4 +1,8 @@
-"""The first nats of the KL divergence are free"""
+"""The first nats of the KL divergence are free.
+
+requires.kl = "sentence"
+requires.kl_gradient = ["encoder"]
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,6 @@ from pydantic import Field
 from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, hookimpl
-
-REQUIRES = {"kl": "sentence", "kl_gradient": ["encoder"]}
 
 
 class Method(Plugin):
@@ -30,6 +32,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

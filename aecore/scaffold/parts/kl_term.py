@@ -1,4 +1,11 @@
-"""The KL divergence estimated from samples"""
+"""The KL divergence estimated from samples.
+
+provides.kl = "sentence"
+provides.kl_estimator = "monte-carlo"
+provides.kl_gradient = ["encoder", "prior"]
+requires.posterior = "density"
+requires.prior = "density"
+"""
 
 from __future__ import annotations
 
@@ -10,9 +17,6 @@ from pydantic import Field
 from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, Step, hookimpl
-
-PROVIDES = {"kl": "sentence", "kl_estimator": "monte-carlo", "kl_gradient": ["encoder", "prior"]}
-REQUIRES = {"posterior": "density", "prior": "density"}
 
 
 class Method(Plugin):
@@ -38,6 +42,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

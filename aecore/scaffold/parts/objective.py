@@ -1,4 +1,7 @@
-"""The reconstruction term has a weight"""
+"""The reconstruction term has a weight.
+
+provides.objective_gradient = ["encoder", "decoder"]
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,6 @@ from pydantic import Field
 from torch import Tensor
 
 from aecore import Plugin, PluginConfig, Sizes, Step, hookimpl
-
-PROVIDES = {"objective_gradient": ["encoder", "decoder"]}
 
 
 class Method(Plugin):
@@ -32,6 +33,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

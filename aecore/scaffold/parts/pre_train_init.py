@@ -1,4 +1,4 @@
-"""A short stage of plain reconstruction before the joint training"""
+"""A short stage of plain reconstruction before the joint training."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

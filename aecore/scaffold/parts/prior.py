@@ -1,4 +1,10 @@
-"""A learned diagonal Gaussian prior"""
+"""A learned diagonal Gaussian prior.
+
+provides.prior = "density"
+provides.geometry = "euclidean"
+requires.kl_gradient = ["prior"]
+because = "prior_logprob and prior_sample have one owner"
+"""
 
 from __future__ import annotations
 
@@ -11,10 +17,6 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from aecore import Plugin, PluginConfig, Sizes, hookimpl
-
-PROVIDES = {"prior": "density", "geometry": "euclidean"}
-REQUIRES = {"kl_gradient": ["prior"]}
-BECAUSE = "prior_logprob and prior_sample have one owner"
 
 
 class Method(Plugin):
@@ -49,6 +51,7 @@ class Method(Plugin):
 
 
 def method(**settings: Any) -> Method:
+    """The method in a tiny model's sizes."""
     sizes = Sizes(vocabulary=9, embedding=2, hidden=3, latent=2)
     return Method(Method.Config(**settings), sizes)
 

@@ -1,4 +1,4 @@
-"""beta-VAE: what the constant does to the gradient, worked out on the closed form of the divergence."""
+"""beta-VAE: what the constant does to the gradient, by the closed form of the KL."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The controller against numbers worked by hand, and against the two broken variants that were published."""
+"""The controller against hand-worked numbers and two published, broken variants."""
 
 import math
 

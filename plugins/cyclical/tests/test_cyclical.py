@@ -63,7 +63,7 @@ def test_a_warm_up_of_ten_epochs_in_cycles_of_ten(epoch, expected):
 
 
 def authors_curve(shape, n_iter, cycles, ratio):
-    """The notebook's helper: values up to stop by repeated addition, 1 elsewhere; with a bounds check on every shape."""
+    """The notebook's helper, with a bounds check on every shape."""
     curve, period = np.ones(n_iter), n_iter / cycles
     step = 1 / (period * ratio)
     for cycle in range(cycles):

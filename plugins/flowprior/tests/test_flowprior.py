@@ -1,4 +1,4 @@
-"""The flow against the change of variables by autograd, and the importance-weighted term against closed forms."""
+"""The flow against autograd's Jacobian, its bound against closed forms."""
 
 import math
 from types import SimpleNamespace
@@ -20,7 +20,7 @@ FLOWS = ("realnvp", "nsf", "nice")
 
 
 def prior(latent=4, seed=0, spread=0.0, **settings):
-    """A flow in float64; with ``spread``, its last layers are drawn from a normal of that deviation, so that it bends."""
+    """A flow in float64; ``spread`` draws its last layers, so that it bends."""
     torch.manual_seed(seed)
     plugin = FlowPrior(FlowPrior.Config(**settings), Sizes(9, 2, 3, latent)).double()
     for layer in plugin.flow if spread else ():
@@ -163,7 +163,7 @@ A, S = 1.7, 0.6
 
 
 def linear(x, samples, shift=0.0, stretch=1.0):
-    """(rec, log_prior, log_q), (B, N) each, for a q that is the exact posterior, shifted and stretched."""
+    """(rec, log_prior, log_q), (B, N) each, for exact posteriors, shifted and stretched."""
     evidence = A * A + S * S
     q = normal((A * x / evidence + shift).unsqueeze(1), stretch * S / evidence**0.5)
     z = q.sample((samples,)).squeeze(-1).t()

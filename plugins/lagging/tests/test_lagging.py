@@ -1,4 +1,4 @@
-"""The inner loop and the stop rule against sessions with scripted losses, and against gradient steps made by hand."""
+"""The inner loop and stop rule against scripted sessions and hand-made gradient steps."""
 
 from types import SimpleNamespace
 
@@ -97,7 +97,7 @@ def test_it_ends_with_the_first_window_that_is_worse(windows, expected):
 
 
 def test_losses_are_weighed_per_token():
-    """Per sentence the second window is better, 8 against 9; per token it is worse, 8 / 2 against 9 / 3."""
+    """Per sentence the second window is better, 8 to 9; per token worse, 8 / 2 to 9 / 3."""
     session = Scripted(
         losses=lambda step: 9.0 if step < 15 else 8.0,
         sizes=lambda step: (4, 12) if step < 15 else (4, 8),
@@ -188,7 +188,7 @@ def opened_run(path, *plugins, **settings):
 
 
 def test_the_inner_steps_are_gradient_steps_of_the_encoder(tmp_path):
-    """Three inner steps by hand: plain gradients, the clip, beta of the step before; then a joint step of the decoder alone."""
+    """Three inner steps by hand, then a joint step of the decoder alone."""
     settings = {
         "lagging.inner_steps": 3,
         "betavae.beta": 0.3,

@@ -70,7 +70,7 @@ def test_the_likelihood_is_exact_for_any_number_of_samples(tmp_path):
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
 def test_the_encoder_keeps_its_first_weights_bit_for_bit(tmp_path, optimiser):
-    """Without a gradient there is no weight decay either, and a checkpoint has nothing to keep of its optimiser."""
+    """Without a gradient there is no weight decay, and nothing in the checkpoint."""
     with trainer(tmp_path / "run", **{"train.optimiser": optimiser}) as run:
         before = {name: value.clone() for name, value in run.model.state_dict().items()}
         run.run()

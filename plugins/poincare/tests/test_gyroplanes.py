@@ -1,4 +1,4 @@
-"""The gyroplanes against geoopt, against the nearest point found by search, and in the flat limit."""
+"""Gyroplanes against geoopt, the nearest point found by search, and the flat limit."""
 
 import warnings
 

@@ -1,4 +1,4 @@
-"""The plugin in its composition: divergences that are 0, the flat limit, the edge, settings, and what composes."""
+"""The plugin in its composition: zero divergences, the flat limit, the edge, settings."""
 
 import math
 
@@ -25,7 +25,7 @@ def model(latent=4, spread=True, **settings):
 
 
 def standing(location, spread, **settings):
-    """A plugin whose encoder gives these numbers, (B, D) each, whatever it reads; and its features."""
+    """A plugin whose encoder gives these numbers, (B, D) each; and its features."""
     dimensions = location.shape[1]
     plugin = Poincare(
         Poincare.Config(**settings),
@@ -44,7 +44,7 @@ def _seed():
 @pytest.mark.parametrize("dimensions", [2, 32])
 @pytest.mark.parametrize("curvature", [0.1, 0.7])
 def test_a_posterior_that_is_the_prior_costs_nothing(dimensions, curvature):
-    """sigma = prior_std at s = 0, mu = 0 at m = 0: log q from the noise and log p from the point agree draw by draw."""
+    """At s = 0 and m = 0 q is p: log densities from noise and from points agree."""
     plugin, features = standing(
         torch.zeros(3, dimensions), torch.zeros(3, dimensions), curvature=curvature, prior_std=0.8
     )
@@ -65,7 +65,7 @@ def test_at_the_same_centre_the_divergence_is_that_of_the_normals():
 
 
 def test_without_curvature_it_is_the_vae():
-    """In 2 z, where the metric of the ball is that of R^D: N(m, sigma^2) and N(0, 1), the closed KL in the mean."""
+    """In 2 z, where the ball's metric is that of R^D: the closed Gaussian KL, in the mean."""
     location, spread = torch.randn(1, 3), 0.5 * torch.randn(1, 3)
     plugin, features = standing(location, spread, curvature=1e-8)
     sample = plugin.posterior_sample(features, 40_000)
@@ -82,7 +82,7 @@ def test_without_curvature_it_is_the_vae():
 
 
 def test_the_prior_integrates_to_one_by_monte_carlo():
-    """E[exp(log p) lambda^2] over the disc of radius r, times its area: points uniform in the disc, Lebesgue."""
+    """E[exp(log p) lambda^2] over the disc of radius r, times its area: uniform points."""
     plugin, _ = standing(torch.zeros(1, 2), torch.zeros(1, 2), curvature=1.0, prior_std=0.6)
     n = 200_000
     radius = plugin.ball.limit * torch.rand(n).double().sqrt()
@@ -196,7 +196,7 @@ def test_settings_out_of_range_are_refused(settings):
 
 
 def test_a_prior_that_does_not_fit_into_the_ball_is_refused():
-    """At c = 3 in 32 dimensions a KL of a distribution from itself reads -0.4 nats; what the message advises reads 0."""
+    """At c = 3, D = 32, KL(q, q) reads -0.4 nats; where the message advises, it is 0."""
     with pytest.raises(ConfigError, match=r"curvature at most 1\.7") as caught:
         model(latent=32, curvature=3.0)
     assert "float32 ends at 7.0" in str(caught.value)

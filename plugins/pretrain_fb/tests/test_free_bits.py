@@ -1,4 +1,4 @@
-"""What is charged: by hand, against the authors' masks, against finite differences, and by where descent comes to rest."""
+"""What is charged: by hand, by the authors' masks, finite differences, and descent."""
 
 from types import SimpleNamespace
 
@@ -85,7 +85,7 @@ def test_a_mean_below_the_floor_frees_every_sentence():
 
 
 def masked(kl, floor, mode):
-    """The authors' loss, which charges nothing below the floor: fb 2, fb 1, fb 3, and the same for Kingma's mean."""
+    """The authors' loss, which charges nothing below the floor: fb 1, 2, 3 and Kingma's."""
     if mode == "dimension":
         return ((kl > floor / kl.shape[1]).to(kl) * kl).sum(1)
     if mode == "sentence":
@@ -131,7 +131,7 @@ def test_gradients_against_finite_differences(mode):
 
 
 def descend(mode, floor):
-    """Gaussian posteriors of 12 sentences in 4 dimensions that are charged and nothing else; their KL (12, 4) at rest."""
+    """12 Gaussian posteriors in 4 dimensions, charged alone; their KL (12, 4) at rest."""
     made = torch.Generator().manual_seed(0)
     mean = (3 * torch.randn(12, 4, generator=made, dtype=torch.float64)).requires_grad_()
     log_scale = (0.5 * torch.randn(12, 4, generator=made, dtype=torch.float64)).requires_grad_()

@@ -1,4 +1,4 @@
-"""The autoencoder and the stage: what is trained on what, what survives into the joint phase, what a run lends."""
+"""The autoencoder and the stage: what trains on what, what survives, what a run lends."""
 
 import json
 import random

@@ -22,14 +22,14 @@ SETTINGS = {"components": 6, "mean_length": 4.0, "length_std": 2.0}
 
 
 def model(**config):
-    """A tiny model in float64 over six pseudo-sentences of several lengths, drawn wide so that they differ."""
+    """A tiny float64 model over six pseudo-sentences of several lengths, drawn wide."""
     made = build(Subject.installed("vamp_prior", SETTINGS), dropout=0.0, **config).double()
     torch.nn.init.normal_(made.plugin("vamp_prior").inputs)
     return made
 
 
 def by_hand(made, z):
-    """log 1/M sum_k N(z; mu_k, sigma_k^2), each pseudo-sentence encoded alone and cut at its length."""
+    """log 1/M sum_k N(z; mu_k, sigma_k^2), each pseudo-sentence encoded alone."""
     plugin, head = made.plugin("vamp_prior"), made.plugin("vae").head.weight
     parts = []
     for words, length in zip(plugin.inputs, plugin.lengths.tolist(), strict=True):

@@ -1,4 +1,4 @@
-"""The refinement against closed forms, torch's own optimiser, finite differences and quadrature, in float64."""
+"""The refinement against closed forms, torch's optimiser, differences, quadrature."""
 
 import math
 
@@ -28,7 +28,7 @@ def _one_thread():
 
 @pytest.fixture
 def small():
-    """(model, 5 sentences): float64, four latent dimensions, weights large enough for some nats of divergence, beta 0.3."""
+    """(model, 5 sentences): float64, four dimensions, some nats of divergence, beta 0.3."""
 
     def made(dropout=0.0, **settings):
         model = build(Subject.installed("savae", settings), dropout=dropout).double()
@@ -89,7 +89,7 @@ def test_rows_are_clipped_by_themselves_and_smoothly():
 
 
 def own_energy(model, batch, point, noise, beta):
-    """-log p(x | mu + sigma eps) + beta KL, (B,), by an LSTM and a closed form that know nothing of the core."""
+    """(B,): -log p(x given mu + sigma eps) + beta KL by an LSTM written here."""
     mean, log_variance = point.chunk(2, 1)
     z = mean + torch.exp(log_variance / 2) * noise
     decoder, sizes = model.decoder, model.sizes
@@ -224,7 +224,7 @@ def test_gradients_are_those_of_finite_differences(small, clip):
 
 
 def test_first_order_gradients_would_be_wrong(small, monkeypatch):
-    """What an approximation that forgets the second derivatives misses, for the decoder and for the encoder."""
+    """What forgetting second derivatives would miss, for decoder and encoder."""
     model, batch = small(steps=4)
     names = ("decoder.output.weight", "decoder.lstm.weight_hh_l0", "plugins.savae.head.weight")
     parameters = [dict(model.named_parameters())[name] for name in names]

@@ -1,4 +1,4 @@
-"""The draws against scipy's distribution, and their gradient against finite differences and the derivative of the mean."""
+"""The draws against scipy, their gradient against differences and the mean's slope."""
 
 import math
 
@@ -101,7 +101,7 @@ def test_the_mean_slope_is_the_slope_of_the_mean(d, kappa):
 
 
 def test_the_gradient_of_an_expectation_in_mu_and_kappa():
-    """d E[h(z)] of h(z) = exp(a z_1 + z_2^2), against central differences of an integral over the circle."""
+    """d E[h(z)] of h(z) = exp(a z_1 + z_2^2), by differences of an integral."""
     mu, kappa = torch.tensor([0.6, 0.8], dtype=torch.float64), 2.5
     angles = torch.linspace(0, 2 * math.pi, 4001).double()[:-1]
     points = torch.stack([angles.cos(), angles.sin()], -1)

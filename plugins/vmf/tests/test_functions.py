@@ -1,4 +1,4 @@
-"""KL, normaliser and mean against published values, scipy's distribution, integrals and finite differences."""
+"""KL, normaliser and mean against published values, scipy, and integrals."""
 
 import math
 
@@ -28,7 +28,7 @@ def one(value):
 
 
 def published(d, kappa):
-    """`_vmf_kld` of the authors, after Guu et al.: vmf_batch.py, rewritten with scaled Bessel functions."""
+    """`_vmf_kld` of the authors, after Guu et al., with scaled Bessel functions."""
     bessel = scipy.special.ive
     ratio = (bessel(d / 2 + 1, kappa) + bessel(d / 2, kappa) * d / (2 * kappa)) / bessel(
         d / 2, kappa
@@ -87,7 +87,7 @@ def test_the_density_integrates_to_one(d, kappa):
 
 
 def test_no_overflow_and_no_underflow():
-    """I itself overflows for kappa > 713; scaled it still underflows for a large order and a small argument."""
+    """I overflows for kappa > 713; scaled, it underflows for large orders."""
     assert scipy.special.ive(255, 1.0) == 0
     order, x = 255, np.array([1e-3, 1.0, 20.0, 100.0, 5e5])
     found = log_bessel(order, x)

@@ -1,4 +1,4 @@
-"""Word dropout: what is read, how often, that targets and evaluation are untouched, and the conformance kit."""
+"""Word dropout: what is read, how often; targets and evaluation; conformance."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_each_word_is_drawn_on_its_own():
 
 
 def test_the_targets_stay_and_only_training_drops():
-    """With every word gone the decoder's states depend on the position alone: the chain rule by hand."""
+    """With every word gone states depend on position alone: the chain rule by hand."""
     model, batch = made(1.0), batch_of(1)
     z = torch.randn(1, 1, model.sizes.latent)
     read = torch.where(batch.inputs > UNKNOWN, UNKNOWN, batch.inputs)

@@ -24,7 +24,7 @@ EPOCHS, SHARE = 10.0, 0.5
 
 
 class Annealing(Plugin):
-    """beta = start + (1 - start) u (linear) or 1 / (1 + exp(5 - 10 u)) (logistic), and 1 from u = 1, the end of the warm-up."""
+    """beta = start + (1 - start) u, or 1 / (1 + exp(5 - 10 u)), and 1 from the warm-up's end on."""
 
     class Config(PluginConfig):
         """Settings of KL annealing."""
@@ -36,7 +36,8 @@ class Annealing(Plugin):
         warmup_epochs: float | None = Field(
             None,
             gt=0,
-            description="length of the warm-up, epochs; 10, or half of a run of fewer than 20, unless set",
+            description="length of the warm-up, epochs; 10, or half of a run of fewer than 20, "
+            "unless set",
         )
         warmup_steps: int | None = Field(
             None, gt=0, description="length of the warm-up, steps; replaces warmup_epochs"
@@ -46,7 +47,7 @@ class Annealing(Plugin):
 
     @hookimpl
     def beta_schedule(self, index: int, epoch: float, total_steps: int) -> float:
-        """The weight after ``index`` steps; a warm-up that the run is too short for is warned of."""
+        """The weight after ``index`` steps; a run too short for the warm-up is warned of."""
         steps, epochs = self.config.warmup_steps, self.config.warmup_epochs
         if steps is not None:
             progress = index / steps
@@ -57,8 +58,8 @@ class Annealing(Plugin):
         reached = progress * total_steps / max(index, 1)
         if index == 1 and reached < 0.99:
             warnings.warn(
-                f"annealing: training ends at {reached:.0%} of the warm-up, so beta will not reach 1; "
-                "train longer or shorten annealing.warmup_epochs",
+                f"annealing: training ends at {reached:.0%} of the warm-up, "
+                "so beta will not reach 1; train longer or shorten annealing.warmup_epochs",
                 stacklevel=2,
             )
         return self._weight(progress)

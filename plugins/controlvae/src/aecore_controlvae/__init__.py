@@ -23,7 +23,7 @@ from aecore import Plugin, PluginConfig, Sizes, hookimpl
 
 
 class ControlVAE(Plugin):
-    """beta = clip(beta_min + kp / (1 + exp(e)) + I, beta_min, beta_max), e = target_kl - kl, I <- I - ki e."""
+    """beta = clip(beta_min + kp / (1 + exp(e)) + I), e = target_kl - kl, I <- I - ki e."""
 
     class Config(PluginConfig):
         """Settings of ControlVAE, the paper's symbols in words."""

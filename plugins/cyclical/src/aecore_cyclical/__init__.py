@@ -1,4 +1,4 @@
-"""Cyclical annealing: the weight of the divergence rises to 1, stays there, and starts again, M times in a run.
+"""Cyclical annealing: the KL weight rises to 1, stays there, and starts again, M times.
 
 Source: Fu et al., NAACL 2019, https://arxiv.org/abs/1903.10145, Eq. 6 and 7 (by steps); the
     authors' plot_schedules.ipynb (shapes) and language_model/train_text_cyc_ptb.py (by epochs).
@@ -26,7 +26,9 @@ from aecore import Plugin, PluginConfig, hookimpl
 
 
 class Cyclical(Plugin):
-    """beta = restart + (1 - restart) f(u / proportion) for u < proportion, else 1; u in [0, 1) is the place in the cycle.
+    """beta = restart + (1 - restart) f(u / proportion) for u < proportion, else 1.
+
+    u in [0, 1) is the place in the cycle.
 
     f(v) = v (linear), 1 / (1 + exp(6 - 12 v)) (sigmoid) or (1 - cos(pi v)) / 2 (cosine).
     """
@@ -99,12 +101,14 @@ def _warn(length: float, total_steps: int) -> None:
     """Say so where a cycle of ``length`` steps does not fit the run, or is no cycle."""
     if length > 1.01 * total_steps:
         warnings.warn(
-            f"cyclical: training ends at {total_steps / length:.0%} of the first cycle, so beta never starts again; "
+            f"cyclical: training ends at {total_steps / length:.0%} of the first cycle, so beta "
+            f"never starts again; "
             "train longer, or shorten cyclical.cycle_epochs or cycle_steps",
             stacklevel=3,
         )
     elif length < 2:
         warnings.warn(
-            f"cyclical: a cycle is {length:.2g} steps, too short for beta to rise; train longer, or lower cyclical.cycles",
+            f"cyclical: a cycle is {length:.2g} steps, too short for beta to rise; train longer, "
+            f"or lower cyclical.cycles",
             stacklevel=3,
         )

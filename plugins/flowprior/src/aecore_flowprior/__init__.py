@@ -1,4 +1,4 @@
-"""FlowPrior: a normalising flow is the prior, and an importance-weighted bound is trained beside the usual one.
+"""FlowPrior: a normalising flow as prior, an importance-weighted bound beside the ELBO.
 
 Source: Ding and Gimpel, NAACL 2021, https://aclanthology.org/2021.naacl-main.259, Eq. 5-7; Dinh et
     al., ICLR 2017, https://arxiv.org/abs/1605.08803 (the coupling layers, here zuko's).
@@ -27,7 +27,9 @@ from aecore_flowprior.flows import composed, coupling_layers
 
 
 class FlowPrior(Plugin):
-    """log p(z) = log N(f^-1(z); 0, I) + log |det df^-1/dz|; the objective gains -w log 1/N sum_i p(x, z_i) / q(z_i | x).
+    """log p(z) = log N(f^-1(z); 0, I) + log |det df^-1/dz|, the prior by change of variables.
+
+    The objective gains -w log 1/N sum_i p(x, z_i) / q(z_i given x).
 
     A schedule or a floor acts on the KL of the usual bound alone: the importance-weighted term is a
         bound on log p(x) itself.
@@ -92,7 +94,7 @@ class FlowPrior(Plugin):
 
     @hookimpl
     def extra_loss(self, step: Step) -> Tensor:
-        """-w log 1/N sum_i exp(log p(x | z_i) + log p(z_i) - log q(z_i | x)), the first term of Eq. 7: (B,), nats."""
+        """(B,): -w log 1/N sum_i p(x, z_i) / q(z_i given x), the first term of Eq. 7, nats."""
         log_q = step.sample.log_prob
         assert log_q is not None  # composition asks for a density
         log_weights = step.log_prior - step.rec - log_q  # (B, N)

@@ -1,4 +1,4 @@
-"""Coupling layers from zuko, which sample as fast as they price; autoregressive ones sample D times slower."""
+"""Coupling layers from zuko, as fast in sampling as in density; autoregressive ones are not."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAMILIES: dict[str, tuple[Any, list[tuple[int, ...]]]] = {
 
 
 def coupling_layers(family: str, features: int, layers: int, hidden: int) -> nn.ModuleList:
-    """Coupling layers that are the identity: the last layer of each network, which gives the parameters, is 0."""
+    """Coupling layers that begin as the identity: the last layer of each network is 0."""
     univariate, shapes = FAMILIES[family]
     found = nn.ModuleList()
     for number in range(layers):

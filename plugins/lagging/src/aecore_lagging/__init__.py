@@ -1,4 +1,4 @@
-"""Lagging inference networks: while it helps, the encoder takes many steps before each step of the decoder.
+"""Lagging inference networks: aggressive encoder updates before each decoder step.
 
 Source: He et al., ICLR 2019, https://arxiv.org/abs/1901.05534, Algorithm 1; text.py of the authors
     (windows of 15 updates, at most 99, the mutual information of batches as the stop rule).
@@ -23,7 +23,7 @@ PROBE = 2
 
 
 class Lagging(Plugin):
-    """Before a joint step, update the encoder until its loss per token has become worse from one window to the next.
+    """Before a joint step, update the encoder until its loss per token stops falling.
 
     The joint step then moves the decoder alone. This ends for good at the first epoch whose mutual
     information, in batches of validation sentences, is below that of the epoch before; it begins at
@@ -44,7 +44,8 @@ class Lagging(Plugin):
         sentences: int | None = Field(
             None,
             ge=2,
-            description="validation sentences, the first ones, that the stop rule looks at; all unless set",
+            description="validation sentences, the first ones, that the stop rule looks at; all "
+            "unless set",
         )
 
     config: Config
@@ -58,7 +59,7 @@ class Lagging(Plugin):
 
     @hookimpl
     def before_step(self, session: Session, batch: Batch) -> Iterable[str]:
-        """The encoder's updates; the roles that the joint step leaves alone: ``encoder`` while this goes on."""
+        """The encoder's updates; then ``encoder`` rests in the joint step, while this goes on."""
         if session.index == 0:
             self._measure(session, PROBE)  # an epoch later would be too late to find out
         elif session.index % session.steps_per_epoch == 0 and bool(self.aggressive):
@@ -98,7 +99,8 @@ class Lagging(Plugin):
         found = session.evaluate("valid", "mi_batch", limit=sentences)["mi_batch"]
         if found is None:
             raise CompositionError(
-                "'lagging' cannot tell when to stop: the mutual information of this posterior cannot be measured",
+                "'lagging' cannot tell when to stop: the mutual information of this posterior "
+                "cannot be measured",
                 "due: a posterior that returns a distribution, whose density can be asked at any z",
             )
         return found

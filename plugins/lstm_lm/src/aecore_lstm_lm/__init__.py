@@ -15,7 +15,7 @@ from aecore import Plugin, PosteriorSample, Step, hookimpl
 
 
 class LstmLm(Plugin):
-    """-log p(x) = -sum_t log p(x_t | x_<t), exactly: the condition has the width 0, and q = p, which nothing depends on.
+    """-log p(x) = -sum_t log p(x_t given x_<t), exactly: no condition, and q = p.
 
     The core's encoder is built and run as ever, but nothing of it reaches a loss: its parameters
     keep their first values.

@@ -1,4 +1,4 @@
-"""P-VAE: latents in the Poincaré ball, where there is room for trees: volume grows exponentially with the distance from 0.
+"""P-VAE: latents in the Poincaré ball, whose volume grows exponentially with the radius.
 
 Source: Mathieu et al., NeurIPS 2019, https://arxiv.org/abs/1901.06033; the authors'
     pvae/distributions/wrapped_normal.py and pvae/models/architectures.py. They have images and
@@ -56,7 +56,7 @@ WIDEST, WITHIN = 1.5, 0.9
 
 
 class Poincare(Plugin):
-    """q(z | x) = WrappedNormal(mu, diag sigma^2) and p(z) = WrappedNormal(0, prior_std^2 I), both per Riemannian volume.
+    """q = WrappedNormal(mu, diag sigma^2), p = WrappedNormal(0, prior_std^2 I), per volume.
 
     KL = E_q[log q - log p] over the draws, the default `kl_term`. The fraction of draws that would
     lie beyond the edge of the ball, where float32 ends, and are held back there is logged as
@@ -94,18 +94,19 @@ class Poincare(Plugin):
 
     @property
     def furthest(self) -> float:
-        """How far from 0 a centre may lie: what the widest posterior leaves of the distance to the edge."""
+        """How far from 0 a centre may lie, given the widest posterior and the edge."""
         return WITHIN * self.ball.reach - WIDEST * self.config.prior_std * math.sqrt(
             self.sizes.latent
         )
 
     def _check_reach(self, dimensions: int) -> None:
-        """Draws that are held back at the edge are priced there: the KL from a prior which often gets there reads too low."""
+        """Draws held back at the edge are priced there, so a KL may read too low."""
         c, typical = self.config, self.config.prior_std * math.sqrt(dimensions)
         if typical > SHARE * self.ball.reach:
             largest = (SHARE * self.ball.reach / typical) ** 2 * c.curvature
             raise ConfigError(
-                f"the prior of poincare does not fit into the ball: a draw lies {typical:.1f} from the centre, float32 ends at "
+                f"the prior of poincare does not fit into the ball: a draw lies {typical:.1f} from "
+                f"the centre, float32 ends at "
                 f"{self.ball.reach:.1f}",
                 f"curvature {c.curvature:g}, prior_std {c.prior_std:g}, {dimensions} dimensions",
                 f"beyond {SHARE:g} of that distance the KL reads too low",
@@ -144,7 +145,7 @@ class Poincare(Plugin):
 
 
 def shortened(vectors: Tensor, largest: float) -> Tensor:
-    """Vectors (..., D) with the length r made largest tanh(r / largest): short ones stay as they are, none becomes longer."""
+    """Vectors (..., D) with length r made largest tanh(r / largest): none becomes longer."""
     share: Tensor = (
         torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp(min=1e-12) / largest
     )

@@ -18,7 +18,7 @@ from aecore.geometry import Ball
 
 
 class Gyroplanes(nn.Module):
-    """f_k(z) = |a_k|_p d(z, H_k) with the sign of the side, for the gyroplanes H_k = {z : <log_p z, a_k> = 0}, p = p_k.
+    """f_k(z) = |a_k|_p d(z, H_k), signed, H_k = {z : <log_p z, a_k> = 0} the gyroplane, p = p_k.
 
     d(z, H) = 1/sqrt(c) arsinh(2 sqrt(c) |<-p + z, a>| / ((1 - c |-p + z|^2) |a|)), the sum being
     Möbius's. As c -> 0, f_k goes to 4 <z - p, a>, the inner product of metric 4. Parameters are

@@ -1,4 +1,4 @@
-"""Autoencoder pretraining and free bits, two remedies against posterior collapse; and a plain autoencoder.
+"""Autoencoder pretraining and free bits, against posterior collapse; and an autoencoder.
 
 Source: Li, He, Neubig, Berg-Kirkpatrick and Yang, EMNLP 2019, https://arxiv.org/abs/1909.00868.
 """

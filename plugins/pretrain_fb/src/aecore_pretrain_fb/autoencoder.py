@@ -12,7 +12,7 @@ from aecore import Plugin, Step, hookimpl
 
 
 class Autoencoder(Plugin):
-    """L = E_q[-log p(x | z)]: z is drawn from q(z | x) as ever, with the learned scale, and q may go where it likes."""
+    """L = E_q[-log p(x given z)]: q keeps its learned scale and may go where it likes."""
 
     @hookimpl
     def kl_term(self, step: Step) -> Tensor:

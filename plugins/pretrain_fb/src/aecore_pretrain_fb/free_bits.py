@@ -29,7 +29,7 @@ NEEDS = {"dimension": "dimension", "kingma": "dimension", "sentence": "sentence"
 
 
 class FreeBits(Plugin):
-    """charged = max(floor, KL), where floor and KL are per dimension or in total, per sentence i or in the mean over the batch.
+    """charged = max(floor, KL), per dimension or in total, per sentence or in the batch's mean.
 
     dimension: sum_d max(lambda / D, KL_id); kingma: sum_d max(lambda / D, mean_i KL_id);
     sentence: max(lambda, sum_d KL_id); batch: max(lambda, mean_i sum_d KL_id); lambda is
@@ -58,7 +58,7 @@ class FreeBits(Plugin):
 
     @hookimpl
     def kl_penalty(self, kl: Tensor, step: Step) -> Tensor:
-        """(B, G) -> (B, G) by dimension, else (B, 1), nats per sentence; logs ``free``, the part that lies on its floor."""
+        """(B, G) -> (B, G) by dimension, else (B, 1); logs ``free``, the part on its floor."""
         mode = self.config.mode
         charged = kl if NEEDS[mode] == "dimension" else kl.sum(1, keepdim=True)
         measured = step.mean(charged).unsqueeze(0) if mode in {"batch", "kingma"} else charged

@@ -1,4 +1,4 @@
-"""Pretraining: the encoder learns as an autoencoder's, without a divergence to fear; then the decoder starts afresh.
+"""Pretraining: the encoder learns as an autoencoder's; then the decoder starts afresh.
 
 Source: Li et al., EMNLP 2019, https://arxiv.org/abs/1909.00868, section 3; the authors'
     text_beta.py with beta = 0, then text_anneal_fb.py with --reset_dec.
@@ -25,7 +25,7 @@ EPOCHS, SHARE = 20.0, 1 / 3
 
 
 class Pretraining(Plugin):
-    """Before the joint phase: min E_q[-log p(x | z)] over encoder and decoder, then a freshly drawn decoder."""
+    """A stage: min E_q[-log p(x given z)] over encoder and decoder, then a fresh decoder."""
 
     class Config(PluginConfig):
         """Settings of the pretraining."""
@@ -33,7 +33,8 @@ class Pretraining(Plugin):
         epochs: float | None = Field(
             None,
             gt=0,
-            description="length of the stage, epochs, at most; a third of the joint epochs, 20 at most, unless set",
+            description="length of the stage, epochs, at most; a third of the joint epochs, 20 at "
+            "most, unless set",
         )
         steps: int | None = Field(
             None, ge=1, description="length of the stage, steps; replaces epochs"
@@ -44,11 +45,13 @@ class Pretraining(Plugin):
         patience: int | None = Field(
             None,
             ge=1,
-            description="epochs without a better validation rec after which the stage ends; it never does unless set",
+            description="epochs without a better validation rec after which the stage ends; it "
+            "never does unless set",
         )
         reset_decoder: bool = Field(
             True,
-            description="draw the decoder again before the joint phase; false keeps the autoencoder's",
+            description="draw the decoder again before the joint phase; false keeps the "
+            "autoencoder's",
         )
         autoencoder: str | None = Field(
             None, description="a run whose encoder is taken instead of training one in a stage"
@@ -86,7 +89,7 @@ class Pretraining(Plugin):
         return step.rec.mean(1)
 
     def _stalled(self, session: Session) -> bool:
-        """Whether the validation reconstruction has not improved for ``patience`` epochs; the count is in the checkpoint."""
+        """Early stopping: no better validation rec for ``patience`` epochs, as checkpointed."""
         found = self.best.new_tensor(session.evaluate("valid", "rec")["rec"])
         self.waited.copy_(torch.where(found < self.best, 0, self.waited + 1))
         self.best.copy_(torch.minimum(found, self.best))

@@ -1,4 +1,4 @@
-"""Priors that are mixtures of M learned components: free Gaussians, or the posteriors of pseudo-sentences.
+"""Mixture priors of M learned components: free Gaussians, or pseudo-sentences' posteriors.
 
 Source: Tomczak and Welling, AISTATS 2018, https://arxiv.org/abs/1705.07120.
 """

@@ -1,4 +1,4 @@
-"""How many components of a mixture are in use: the figure that shows a mixture which has become one of its components."""
+"""Component usage: how many components of a mixture are in use, or have merged."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from aecore_priors.usage import usage
 
 
 class VampPrior(Plugin):
-    """p(z) = 1/M sum_k q(z | u_k), with u_k of shape (L, E) and the encoder and posterior of the sentences themselves.
+    """p(z) = 1/M sum_k q(z given u_k): u_k of shape (L, E), the sentences' own encoder.
 
     The divergence thus moves the encoder twice, by q(z | x) and by the prior. Neither ``<s>`` nor
     ``</s>`` is added to u_k.
@@ -46,7 +46,8 @@ class VampPrior(Plugin):
         length_std: float = Field(
             5.0,
             ge=0,
-            description="deviation of their lengths, words; none is further than two above the mean",
+            description="deviation of their lengths, words; none is further than two above the "
+            "mean",
         )
 
     config: Config
@@ -73,7 +74,8 @@ class VampPrior(Plugin):
         components = self.model.posterior_sample(self.cached(self.features)).distribution
         if components is None:
             raise PluginError(
-                f"vamp_prior needs q(z | u) at any z, and '{self._posterior}' gives its density at its own draws alone",
+                f"vamp_prior needs q(z | u) at any z, and '{self._posterior}' gives its density at "
+                f"its own draws alone",
                 "due: a distribution in the PosteriorSample",
                 plugin=self._posterior,
                 hook="posterior_sample",

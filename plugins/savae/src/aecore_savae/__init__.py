@@ -1,4 +1,4 @@
-"""SA-VAE: the encoder's posterior is refined by gradient steps on each sentence's own bound, and training goes through them.
+"""SA-VAE: semi-amortised inference, whose refinement steps training differentiates through.
 
 Source: Kim et al., ICML 2018, https://arxiv.org/abs/1802.02550, Algorithm 1; train_text.py and
     optim_n2n.py of the authors.
@@ -43,7 +43,7 @@ NOISES = 1024
 
 
 class SaVae(Plugin):
-    """lambda_0 = (mu, log sigma^2) = W features; v <- momentum v - grad f(lambda), lambda <- lambda + lr v, ``steps`` times.
+    """lambda_0 = (mu, log sigma^2) = W features; v <- momentum v - grad f, lambda <- lambda + lr v.
 
     f = -log p(x | z) + beta KL(q(z | x) || p(z)), nats of one sentence, with z = mu + sigma eps for
     one eps throughout. Then z is drawn anew from N(mu, diag sigma^2). Encoder and decoder are moved
@@ -78,7 +78,7 @@ class SaVae(Plugin):
     def posterior_sample(
         self, features: Tensor, n_samples: int, batch: Batch | None
     ) -> PosteriorSample:
-        """z from the refined Gaussian, (B, K, D); from the encoder's where there is no sentence to refine it on."""
+        """(B, K, D): z from the refined Gaussian, or the encoder's where no sentence is known."""
         mean, log_variance = self.head(features).chunk(2, -1)
         found = self.model.posterior_params(mean, log_variance, batch)
         parameters = torch.cat(found, -1)
@@ -106,7 +106,7 @@ class SaVae(Plugin):
         return found if keep else found.detach()
 
     def _noise(self, batch: Batch) -> Tensor:
-        """(B, D): fresh in training; in evaluation by the sum of a sentence's word ids, which no pad changes."""
+        """(B, D): fresh in training; in evaluation keyed by a sentence's word ids."""
         if self.training:
             return torch.randn(
                 len(batch), self.sizes.latent, device=self.noise.device, dtype=self.noise.dtype

@@ -1,4 +1,4 @@
-"""vMF-VAE: latents on the unit sphere, whose posterior keeps a fixed distance from the prior, so that it cannot collapse.
+"""vMF-VAE: latents on the sphere; a fixed distance from the prior cannot collapse.
 
 Source: Xu and Durrett, EMNLP 2018, https://arxiv.org/abs/1808.10805; the authors'
     NVLL/distribution/vmf_batch.py.
@@ -106,7 +106,7 @@ class VMF(Plugin):
 
     @hookimpl
     def posterior_sample(self, features: Tensor, n_samples: int) -> PosteriorSample:
-        """z = w mu + sqrt(1 - w^2) v, v a uniform unit vector at right angles to mu, w by rejection; the code is mu."""
+        """z = w mu + sqrt(1 - w^2) v, v uniform at right angles to mu, w by rejection."""
         mu = self.space.project(self.direction(features))
         if self.config.learned:
             scale = F.softplus(self.spread(features).squeeze(-1).double()) / math.log(2)

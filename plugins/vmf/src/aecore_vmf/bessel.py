@@ -1,4 +1,4 @@
-"""Functions of the concentration kappa of a von Mises-Fisher distribution on S^{D-1}, in float64, differentiable in kappa.
+"""Functions of a von Mises-Fisher's kappa on S^{D-1}, in float64, differentiable.
 
 Source: Mardia and Jupp, Directional Statistics, 2000, section 9.3.2; Davidson et al., UAI 2018,
     https://arxiv.org/abs/1804.00891, appendix A (the derivatives).
@@ -21,7 +21,7 @@ TINY = 1e-280
 
 
 def log_bessel(order: float, x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """log I_order(x) for x > 0: by exp(-x) I, which does not overflow; where even that underflows, by the series.
+    """log I_order(x) for x > 0, by exp(-x) I, or by the series where that underflows.
 
     I_v(x) = (x/2)^v / Gamma(v + 1) 0F1(; v + 1; x^2 / 4), which underflows for v = 255 and x < 29.
     """
@@ -47,13 +47,13 @@ def mean_length(kappa: Tensor, dimensions: int) -> Tensor:
 
 
 def log_normaliser(kappa: Tensor, dimensions: int) -> Tensor:
-    """log C(kappa), elementwise: the density of z is C exp(kappa <mu, z>) with respect to the area of the sphere."""
+    """log C(kappa), elementwise: the density is C exp(kappa <mu, z>) per area."""
     found: Tensor = _LogNormaliser.apply(kappa, dimensions)  # type: ignore[no-untyped-call]
     return found
 
 
 def divergence(kappa: Tensor, dimensions: int) -> Tensor:
-    """KL(vMF(mu, kappa) || uniform) = kappa A + log C + log area, nats, elementwise; its slope is kappa A'."""
+    """KL(vMF(mu, kappa) || uniform) = kappa A + log C + log area, nats, elementwise."""
     return (
         kappa * mean_length(kappa, dimensions)
         + log_normaliser(kappa, dimensions)

@@ -31,7 +31,7 @@ NODES, REACH = 96, 12.0
 
 
 class VonMisesFisher:
-    """q(z) = C(kappa) exp(kappa <mu, z>), nats with respect to the area of the sphere; batch shape (B,), event shape (D,).
+    """q(z) = C(kappa) exp(kappa <mu, z>) per area of the sphere; batch (B,), event (D,).
 
     Args:
         direction: (B, D), mu, unit vectors.
@@ -59,7 +59,7 @@ class VonMisesFisher:
         return self.log_c + self.kappa * cosine
 
     def rsample(self, samples: int) -> tuple[Tensor, Tensor]:
-        """K draws (K, B, D), reparameterised in mu and kappa, and their log density (K, B), from the cosine itself."""
+        """K reparameterised draws (K, B, D), and their log density (K, B)."""
         mu = self.direction
         # The noise of all comes before the rejections, whose number depends on the other sentences
         # of the batch.
@@ -72,7 +72,7 @@ class VonMisesFisher:
 
 
 def draw_cosine(kappa: Tensor, dimensions: int, samples: int) -> Tensor:
-    """(K, B): w = <mu, z>, its density proportional to exp(kappa w) (1 - w^2)^((D-3)/2), differentiable in kappa (B,)."""
+    """(K, B): w = <mu, z>, of density proportional to exp(kappa w) (1 - w^2)^((D-3)/2)."""
     w = _draw(kappa.detach(), dimensions, samples)
     if not kappa.requires_grad:
         return w
@@ -81,7 +81,7 @@ def draw_cosine(kappa: Tensor, dimensions: int, samples: int) -> Tensor:
 
 
 def _draw(kappa: Tensor, dimensions: int, samples: int) -> Tensor:
-    """Rejection from an envelope of beta variables, `CANDIDATES` at a time, of which the first that is accepted counts."""
+    """Rejection from an envelope of beta variables, `CANDIDATES` at a time; the first counts."""
     m = dimensions - 1
     b = m / (2 * kappa + (4 * kappa.square() + m**2).sqrt())
     x = (1 - b) / (1 + b)
@@ -105,7 +105,7 @@ def _draw(kappa: Tensor, dimensions: int, samples: int) -> Tensor:
 
 
 class _Implicit(Function):
-    """w as a function of kappa at a fixed value of its distribution function F: dw/dkappa = -(dF/dkappa) / (dF/dw)."""
+    """w at a fixed value of its distribution function F: dw/dkappa = -(dF/dkappa) / (dF/dw)."""
 
     @staticmethod
     def forward(ctx: Any, w: Tensor, kappa: Tensor, dimensions: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Word dropout: in training, words that the decoder reads are replaced by the unknown word at random.
+"""Word dropout: in training, words that the decoder reads become the unknown word.
 
 Source: Bowman et al., CoNLL 2016, https://arxiv.org/abs/1511.06349, section 3.1; their keep rate k
     is 1 - rate here.
@@ -19,7 +19,7 @@ UNKNOWN = 3
 
 
 class WordDropout(Plugin):
-    """w_t -> <unk> with probability ``rate``, each word on its own, in what the decoder reads; its targets stay."""
+    """w_t -> <unk> with probability ``rate``, independently, in what the decoder reads."""
 
     class Config(PluginConfig):
         """Settings of word dropout."""
