@@ -85,7 +85,7 @@ def compare(
     with weights.streams("evaluate", weights.split, int(sentence.index[0]), "iw"):
         z, _ = weights.draw(features, sentence, weights.samples)
     works: list[Callable[[], float]] = [
-        lambda: weights.nll(sentence, features),
+        lambda: weights.weigh(sentence, features).nll,
         lambda: plain_nll_iw(plain, sentence.tokens, z),
     ]
     found: dict[int, tuple[float, float]] = {}

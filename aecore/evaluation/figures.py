@@ -18,7 +18,12 @@ CHEAP = (
     "kl_per_dimension",
 )
 #: All that is told of a split, in this order.
-REPORTED = (*CHEAP[:4], "nll_iw", "ppl_iw", *CHEAP[4:7], "mi", "mi_batch", "au", "kl_per_dimension")
+REPORTED = (
+    *CHEAP[:4],
+    *("nll_iw", "ppl_iw", "iw_ess", "iw_bad"),
+    *CHEAP[4:7],
+    *("mi", "mi_batch", "au", "kl_per_dimension"),
+)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,8 @@ class Figures:
             a penalty or a dual.
         nll_iw: the importance-weighted bound; None where it was not asked for or cannot be had.
         ppl_elbo, ppl_iw: exp(sum of nats / sum of tokens); None where the bound is.
+        iw_ess: effective sample size of the weights of a sentence, mean; iw_bad: sentences whose
+            Pareto k is above 0.7, None for fewer than 25 samples.
         mi, mi_batch: nats, over the whole split and within batches of 32; None without a density or
             where not asked for.
         au: active units; None where there is no posterior, or a single sentence.
@@ -56,6 +63,8 @@ class Figures:
     ppl_elbo: float | None = None
     nll_iw: float | None = None
     ppl_iw: float | None = None
+    iw_ess: float | None = None
+    iw_bad: int | None = None
     mi: float | None = None
     mi_batch: float | None = None
     au: int | None = None

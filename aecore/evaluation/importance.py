@@ -21,6 +21,7 @@ from aecore.data.corpus import Split
 from aecore.evaluation.decoding import energies
 from aecore.evaluation.lowrank import LEAST_SAMPLES, RANK, LowRank, low_rank
 from aecore.evaluation.mixture import fit_mixture
+from aecore.evaluation.pareto import effective_samples, pareto_k
 from aecore.evaluation.proposal import GaussianProposal, LogDensity, fit_proposal
 from aecore.model import Model
 from aecore.streams import Streams
@@ -34,8 +35,20 @@ EXACT = "exact: the decoder reads no latent"
 PRIOR_DRAWS = 20_000
 #: The share of samples that a fitted proposal leaves to the prior.
 DEFENCE = 0.1
+#: The proposal in words, where the posterior is none.
+FITTED = "a fitted diagonal Gaussian, a tenth of them of the prior"
+NOT_FITTED = "a Gaussian with the prior's moments, since no fit was better, a tenth of the prior"
 #: Samples, those of the largest weights, whose reconstruction is computed in full.
 HEAVIEST = 32
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """The estimate for one sentence, nats, and how far its weights can be trusted."""
+
+    nll: float
+    ess: float
+    k: float | None
 
 
 @dataclass(frozen=True)
@@ -59,8 +72,8 @@ class Importance:
     label: str
     short: LowRank | None = None
 
-    def nll(self, sentence: Batch, features: Tensor) -> float:
-        """Nats of one sentence, whose noise is keyed by its number; ``features`` is (1, H)."""
+    def weigh(self, sentence: Batch, features: Tensor) -> Weighed:
+        """One sentence, whose noise is keyed by its number; ``features`` is (1, H)."""
         with self.streams("evaluate", self.split, int(sentence.index[0]), "iw"):
             z, log_q = self.draw(features, sentence, self.samples)
             log_ratio = self.prior(z).double() - log_q.double()  # a prior may draw, too
@@ -70,7 +83,8 @@ class Importance:
         if self.short is not None:
             heaviest = (log_ratio - rec).topk(min(HEAVIEST, self.samples)).indices
             rec[heaviest] = energies(self.model.decoder, sentence, condition[heaviest])
-        return -log_mean(log_ratio - rec.double())
+        weights = log_ratio - rec.double()
+        return Weighed(-log_mean(weights), effective_samples(weights), pareto_k(weights))
 
 
 def log_mean(log_weights: Tensor) -> float:
@@ -103,12 +117,11 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     prior = (
         Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
     )
-    draw = (
-        _own(model)
-        if own
-        else _defended(fit_proposal(model, split, streams, prior.log_prob), prior)
-    )
-    source = "the posterior" if own else "a fitted diagonal Gaussian, a tenth of them of the prior"
+    if own:
+        draw, source = _own(model), "the posterior"
+    else:
+        proposal = fit_proposal(model, split, streams, prior.log_prob)
+        draw, source = _defended(proposal, prior), FITTED if proposal.fitted else NOT_FITTED
     short = low_rank(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
     way = (
         ""
@@ -124,9 +137,8 @@ def _has_own_proposal(model: Model) -> bool:
 
     Else it may lie far from it, and is no proposal.
     """
-    return reaches("posterior", model.level["posterior"], "own_density") and reaches(
-        "kl", model.level["kl"], "batch"
-    )
+    density = reaches("posterior", model.level["posterior"], "own_density")
+    return density and reaches("kl", model.level["kl"], "batch")
 
 
 def _own(model: Model) -> Draw:

@@ -25,8 +25,13 @@ LogDensity = Callable[[Tensor], Tensor]
 
 STEPS = 500
 BATCH = 32
-LEARNING_RATE = 1e-2
+#: The learning rate, over the number of features: they are correlated, and a step adds up.
+RATE = 0.1
 HIDDEN = 128
+#: Deviations lie between exp(-7) and exp(7) of the prior's.
+LARGEST = 7.0
+#: Sentences on which the fit is looked at, and how often.
+CHECKED, LOOKS = 64, 10
 #: Sentences from which the features' mean and deviation are taken, and draws from the prior for its
 #: own.
 LOOK = 2_000
@@ -49,10 +54,15 @@ class Scale:
 class GaussianProposal(nn.Module):
     """q(z given x) = N(m + s mu, diag (s sigma)^2), (mu, log sigma) = W f + V tanh(U f).
 
-    f are the standardised features (B, H).
+    log sigma is bounded smoothly by `LARGEST`; f are the standardised features (B, H).
 
     It starts at the prior: m and s are the moments of its samples, W and V are 0.
+
+    Attributes:
+        fitted: whether the fit improved on that.
     """
+
+    fitted = False
 
     def __init__(self, features: Scale, prior: Scale) -> None:
         super().__init__()
@@ -70,7 +80,8 @@ class GaussianProposal(nn.Module):
         """Mean and deviation of z, (B, 1, D)."""
         standard = (features - self.features.mean) / self.features.deviation
         mean, log_scale = (self.straight(standard) + self.bent(standard)).unsqueeze(1).chunk(2, -1)
-        return self.prior.mean + self.prior.deviation * mean, self.prior.deviation * log_scale.exp()
+        scale = (LARGEST * (log_scale / LARGEST).tanh()).exp()
+        return self.prior.mean + self.prior.deviation * mean, self.prior.deviation * scale
 
     def sample(self, features: Tensor, samples: int) -> Tensor:
         """z (B, K, D), reparameterised."""
@@ -94,33 +105,78 @@ def fit_proposal(
     """Maximise the bound over the proposal alone, on the whole split; the model is not touched.
 
     Fitting on the sentences that are measured is no leak: every proposal gives a bound on the same
-        -log p(x), the better the
-    tighter. The draws are keyed, so that the same run gives the same proposal.
+    -log p(x), the better the tighter. The draws are keyed, so that the same run gives the same
+    proposal. What is kept is the best of `LOOKS` looks on `CHECKED` sentences under one noise, the
+    start among them: a fit that fails is never worse than a Gaussian with the prior's moments.
     """
     with streams("evaluate", split.name, "proposal"), _differentiable():
         proposal = _start(model, split)
-        optimiser = torch.optim.Adam(proposal.parameters(), lr=LEARNING_RATE)
+        rate = RATE / (proposal.features.mean.shape[1])  # a step sums over the features
+        optimiser = torch.optim.Adam(proposal.parameters(), lr=rate)
         decay = torch.optim.lr_scheduler.LinearLR(optimiser, 1.0, 0.02, steps)
-        for _ in range(steps):
-            batch = _some(split).to(model.device)
-            with torch.no_grad():
-                features = model.features(batch)
-            loss = _bound(model, batch, features, proposal, prior)
-            for parameter, gradient in zip(
-                proposal.parameters(), _gradients(loss, proposal), strict=True
-            ):
-                parameter.grad = gradient
-            nn.utils.clip_grad_norm_(proposal.parameters(), 5.0)
-            optimiser.step()
+        check = _Check(model, split, streams, prior)
+        best = check(proposal), _copy(proposal)
+        start = best[0]
+        for step in range(1, steps + 1):
+            if not _step(model, _some(split).to(model.device), proposal, prior, optimiser):
+                break
             decay.step()
+            if step % max(1, steps // LOOKS) == 0 and (found := check(proposal)) < best[0]:
+                best = found, _copy(proposal)
+        proposal.load_state_dict(best[1])
+        proposal.fitted = best[0] < start
     return proposal.requires_grad_(False)
 
 
+def _step(
+    model: Model,
+    batch: Batch,
+    proposal: GaussianProposal,
+    prior: LogDensity,
+    optimiser: torch.optim.Optimizer,
+) -> bool:
+    """One step on a batch; false where its loss or gradient is not finite, and nothing moves."""
+    with torch.no_grad():
+        features = model.features(batch)
+    loss = _bound(model, batch, features, proposal, prior)
+    for parameter, gradient in zip(proposal.parameters(), _gradients(loss, proposal), strict=True):
+        parameter.grad = gradient
+    norm = nn.utils.clip_grad_norm_(proposal.parameters(), 5.0)
+    if not bool(torch.isfinite(loss) & torch.isfinite(norm)):
+        return False
+    optimiser.step()
+    return True
+
+
+class _Check:
+    """The bound on the first sentences of a split under one noise; infinite if it is no number."""
+
+    def __init__(self, model: Model, split: Split, streams: Streams, prior: LogDensity) -> None:
+        self.model, self.streams, self.prior = model, streams, prior
+        self.batch = split.batch(torch.arange(min(CHECKED, len(split)))).to(model.device)
+        with torch.no_grad():
+            self.features = model.features(self.batch)
+
+    def __call__(self, proposal: GaussianProposal) -> float:
+        with torch.no_grad(), self.streams("evaluate", "proposal", "check"):
+            found = _bound(self.model, self.batch, self.features, proposal, self.prior, samples=4)
+        return float(found) if bool(torch.isfinite(found)) else math.inf
+
+
+def _copy(proposal: GaussianProposal) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in proposal.state_dict().items()}
+
+
 def _bound(
-    model: Model, batch: Batch, features: Tensor, proposal: GaussianProposal, prior: LogDensity
+    model: Model,
+    batch: Batch,
+    features: Tensor,
+    proposal: GaussianProposal,
+    prior: LogDensity,
+    samples: int = 1,
 ) -> Tensor:
-    """0-d: the mean of -log p(x | z) - log p(z) + log q(z), one draw a sentence."""
-    z = proposal.sample(features, 1)
+    """0-d: the mean of -log p(x | z) - log p(z) + log q(z), over sentences and draws."""
+    z = proposal.sample(features, samples)
     return (model.nll(batch, z) - prior(z) + proposal.log_prob(features, z)).mean()
 
 

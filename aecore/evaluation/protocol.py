@@ -16,6 +16,7 @@ from aecore.data.corpus import Split
 from aecore.evaluation.figures import Figures
 from aecore.evaluation.importance import EXACT, Importance, importance
 from aecore.evaluation.information import ACTIVE, MI_BATCH, Latents, gaussian_draws
+from aecore.evaluation.pareto import TRUSTED
 from aecore.model import Model, evaluating
 from aecore.posterior import PosteriorSample
 from aecore.step import Step
@@ -72,7 +73,8 @@ class _Survey:
     ) -> None:
         self.model, self.split, self.streams, self.weights = model, split, streams, weights
         self.latents = Latents(model, streams, split.name, len(split), mi)
-        self.sums = dict.fromkeys(("objective", "rec", "kl", "nll_iw"), 0.0)
+        self.sums = dict.fromkeys(("objective", "rec", "kl", "nll_iw", "iw_ess"), 0.0)
+        self.tails: list[float | None] = []
         self.by_dimension: Tensor | None = None
         self.done = 0
         self.tick: Tick = tick or (lambda done, total: None)
@@ -91,7 +93,10 @@ class _Survey:
         for row in range(len(batch)) if self.weights is not None else ():
             assert self.weights is not None
             here = slice(row, row + 1)
-            self.sums["nll_iw"] += self.weights.nll(batch.rows(here), step.features[here])
+            found = self.weights.weigh(batch.rows(here), step.features[here])
+            self.sums["nll_iw"] += found.nll
+            self.sums["iw_ess"] += found.ess
+            self.tails.append(found.k)
             self.tick(self.done + row + 1, len(self.split))
         self.done += len(batch)
         self.tick(self.done, len(self.split))
@@ -159,6 +164,8 @@ class _Survey:
             ppl_elbo=None if elbo is None else perplexity(elbo / tokens),
             nll_iw=None if iw is None else iw / sentences,
             ppl_iw=None if iw is None else perplexity(iw / tokens),
+            iw_ess=self.sums["iw_ess"] / sentences if self._weighed else None,
+            iw_bad=self._bad_tails(),
             mi=mi,
             mi_batch=mi_batch,
             au=self.latents.au,
@@ -168,11 +175,22 @@ class _Survey:
             estimators=self._estimators(estimator),
         )
 
+    @property
+    def _weighed(self) -> bool:
+        """Whether z was drawn and weighed; it is not where the decoder reads none."""
+        return self.weights is not None and self.model.reads_latent
+
+    def _bad_tails(self) -> int | None:
+        known = [k for k in self.tails if k is not None]
+        return sum(k > TRUSTED for k in known) if self._weighed and known else None
+
     def _estimators(self, kl: str) -> dict[str, str]:
         exact = not self.model.reads_latent and kl == "constant"
         return {
             "nll_elbo": EXACT if exact else "single-sample bound, beta 1, no penalty",
             "nll_iw": "" if self.weights is None else self.weights.label,
+            "iw_ess": "(sum w)^2 / sum w^2, mean over sentences",
+            "iw_bad": f"sentences whose weights have a Pareto k above {TRUSTED}",
             "rec": EXACT if exact else "one posterior sample",
             "kl": kl,
             "penalty": "what kl_term gives; no divergence",

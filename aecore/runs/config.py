@@ -153,6 +153,9 @@ class TrainConfig(Section):
     clip: float = Field(
         5.0, gt=0, description="largest gradient norm, over encoder and decoder together"
     )
+    clip_by: Literal["together", "role"] = Field(
+        "together", description="whether encoder and decoder share that norm, or have one each"
+    )
     warmup_steps: int = Field(
         200, ge=0, description="steps over which rates rise; a tenth of a phase at most"
     )

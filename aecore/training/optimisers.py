@@ -132,7 +132,7 @@ def share_gradients(parameters: Sequence[nn.Parameter]) -> None:
 
 
 class Updater:
-    """The optimisers of a phase: encoder and decoder, clipped together; a learned prior.
+    """The optimisers of a phase: encoder and decoder, clipped together or not; a learned prior.
 
     A parameter that asks for no gradient is left as it is, whatever its role.
 
@@ -144,7 +144,8 @@ class Updater:
     def __init__(self, model: Model, config: TrainConfig, roles: Iterable[str], lr: float) -> None:
         self.roles = wanted = frozenset(roles)
         self.model = model
-        self.clip = config.clip
+        self.clip, self.by_role = config.clip, config.clip_by == "role"
+        self._encoder = {id(parameter) for parameter in model.params("encoder")}
         self.groups: dict[str, Group] = {}
         self._moved: list[tuple[list[nn.Parameter], Tensor]] = []
         main, prior = (
@@ -164,13 +165,17 @@ class Updater:
         for group in self.groups.values():
             group.scale(factor)
 
-    def gradients(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
+    def gradients(self, loss: Tensor, roles: Iterable[str], beside: Iterable[str] = ()) -> Tensor:
         """Back-propagate a scalar into ``roles`` alone; the largest norm of a group, 0-d.
 
         Nothing is clipped or applied yet: the caller looks at the norm first, and may still see
-            whose gradient it is.
+        whose gradient it is.
+
+        Args:
+            beside: further roles whose gradients count in the norm, but move nothing.
         """
-        chosen = {id(parameter) for parameter in self.model.params(*roles)}
+        moving = {id(parameter) for parameter in self.model.params(*roles)}
+        chosen = moving | {id(parameter) for parameter in self.model.params(*beside)}
         targets = [
             p for group in self.groups.values() for _, p in group.parameters if id(p) in chosen
         ]
@@ -180,16 +185,23 @@ class Updater:
             torch.autograd.backward(loss / ranks.size(), inputs=targets)
         share_gradients(targets)
         self._moved = list(self._norms())
+        for parameter in targets:
+            if id(parameter) not in moving:
+                parameter.grad = None
         return torch.stack(
             [torch.zeros((), device=loss.device), *(norm for _, norm in self._moved)]
         ).max()
 
     def _norms(self) -> Iterator[tuple[list[nn.Parameter], Tensor]]:
-        """The parameters of each group that have a gradient, and its norm."""
+        """Parameters with a gradient that share a clip norm, and that norm."""
         for group in self.groups.values():
             moved = [parameter for _, parameter in group.parameters if parameter.grad is not None]
-            if moved:
-                yield moved, nn.utils.get_total_norm([p.grad for p in moved if p.grad is not None])
+            encoder = [p for p in moved if self.by_role and id(p) in self._encoder]
+            others = [p for p in moved if not (self.by_role and id(p) in self._encoder)]
+            for some in (encoder, others):
+                gradients = [p.grad for p in some if p.grad is not None]
+                if gradients:
+                    yield some, nn.utils.get_total_norm(gradients)
 
     def apply(self) -> None:
         """Clip by the norms that ``gradients`` found, and take the step of every optimiser.

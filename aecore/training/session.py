@@ -101,8 +101,13 @@ class Session:
         """Whether any process says so: for decisions that all have to take together."""
         return ranks.agree(flag)
 
-    def update(self, loss: Tensor, roles: Iterable[str]) -> Tensor:
+    def update(
+        self, loss: Tensor, roles: Iterable[str], clipped_with: Iterable[str] = ()
+    ) -> Tensor:
         """One clipped optimiser step on ``roles`` alone; the gradient norm before it, 0-d.
+
+        Args:
+            clipped_with: further roles whose gradients count in the norm, but which do not move.
 
         Raises:
             ConfigError: outside training steps, where there is no optimiser.
@@ -113,15 +118,15 @@ class Session:
                 "session.update was called outside a training step",
                 "pre_train_init returns stages instead",
             )
-        updater, roles = self.updater(), list(roles)
-        strangers = sorted(set(roles) - updater.roles)
+        updater, roles, beside = self.updater(), list(roles), list(clipped_with)
+        strangers = sorted({*roles, *beside} - updater.roles)
         if strangers:
             raise ConfigError(
                 f"session.update was asked for the roles {', '.join(strangers)}, which this phase "
-                f"does not update",
+                "does not update",
                 f"roles of the phase: {', '.join(sorted(updater.roles))}",
             )
-        norm = updater.gradients(loss, roles)
+        norm = updater.gradients(loss, roles, beside)
         check_norm(norm, "session.update", self.index)
         updater.apply()
         return norm

@@ -31,6 +31,8 @@ COLUMNS = (
     "ppl_elbo",
     "nll_iw",
     "ppl_iw",
+    "iw_ess",
+    "iw_bad",
     "rec",
     "kl",
     "penalty",
@@ -40,7 +42,7 @@ COLUMNS = (
 )
 
 #: Those that have a column only where they were measured.
-OPTIONAL = ("nll_iw", "ppl_iw", "kl", "penalty")
+OPTIONAL = ("nll_iw", "ppl_iw", "iw_ess", "iw_bad", "kl", "penalty")
 
 
 def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> None:

@@ -19,7 +19,7 @@ from support import build, snapshot
 
 from aecore import Plugin, PosteriorSample, hookimpl
 from aecore.evaluation import decoding, lowrank, proposal
-from aecore.evaluation.importance import importance, log_mean
+from aecore.evaluation.importance import NOT_FITTED, importance, log_mean
 from aecore.evaluation.protocol import evaluate_split
 from aecore.geometry import Ball
 from aecore.model import evaluating
@@ -97,7 +97,7 @@ def test_one_sample_is_the_monte_carlo_bound(corpus):
             with Streams(0)("evaluate", "test", number, "iw"):
                 sample = model.posterior_sample(features, 1, sentence)
             bound = model.nll(sentence, sample.z) + sample.log_prob - model.prior_logprob(sample.z)
-            assert weights.nll(sentence, features) == pytest.approx(bound.item(), abs=1e-5)
+            assert weights.weigh(sentence, features).nll == pytest.approx(bound.item(), abs=1e-5)
 
 
 def test_more_samples_tighten_the_bound(corpus):
@@ -177,7 +177,7 @@ def test_neither_batch_size_nor_chunk_nor_limit_matters(corpus, classes, monkeyp
     with evaluating(model):
         weights = importance(model, corpus.test, Streams(0), 33)
         sentence = corpus.test.batch(torch.tensor([6]))
-        assert weights.nll(sentence, model.features(sentence)) == pytest.approx(
+        assert weights.weigh(sentence, model.features(sentence)).nll == pytest.approx(
             last[1] - last[0], abs=1e-4
         )
 
@@ -308,7 +308,7 @@ def test_a_fit_beats_its_start(corpus):
     model = lively(Point)
     sentence = corpus.test.batch(torch.arange(len(corpus.test)))
     bounds = []
-    for steps in (1, 100):
+    for steps in (1, 500):
         with evaluating(model):
             fitted = proposal.fit_proposal(
                 model, corpus.test, Streams(0), model.prior_logprob, steps
@@ -320,7 +320,7 @@ def test_a_fit_beats_its_start(corpus):
             bounds.append((model.nll(sentence, z) - model.prior_logprob(z) + log_q).mean().item())
     exact = exact_nll(model, corpus.test).mean().item()
     assert exact < bounds[1] < bounds[0]
-    assert bounds[1] - exact < 0.5 * (bounds[0] - exact)
+    assert bounds[1] - exact < 0.6 * (bounds[0] - exact)
 
 
 def test_a_posterior_that_is_priced_but_keyed_by_the_sentence_is_asked_with_it(corpus):
@@ -335,3 +335,28 @@ def test_an_untrained_model_of_any_size_is_near_uniform(corpus):
     assert figures.nll_iw == pytest.approx(
         math.log(11) * corpus.test.tokens / len(corpus.test), rel=0.01
     )
+
+
+@pytest.mark.parametrize("rate", [proposal.RATE, 1e3])
+def test_a_fit_that_fails_is_said_and_no_worse_than_the_prior(corpus, monkeypatch, rate):
+    monkeypatch.setattr(proposal, "RATE", rate)
+    model = lively(Point)
+    figures = measure(model, corpus.test, 200)
+    failed = rate > 1
+    assert (NOT_FITTED in figures.estimators["nll_iw"]) == failed
+    exact = exact_nll(model, corpus.test).mean().item()
+    assert figures.nll_iw == pytest.approx(exact, abs=0.1)
+
+
+def test_a_fit_whose_loss_is_no_number_keeps_its_start(corpus):
+    model = lively(Point)
+    calls = []
+
+    def prior(z):
+        calls.append(len(calls))
+        return model.prior_logprob(z) + (math.nan if len(calls) > 3 else 0.0)
+
+    with evaluating(model):
+        found = proposal.fit_proposal(model, corpus.test, Streams(0), prior, 50)
+    assert not found.fitted
+    assert not any(parameter.any() for parameter in found.straight.parameters())

@@ -1,5 +1,7 @@
 """Learning rates by hand, and what of them a phase applies to which parameter."""
 
+import math
+
 import pytest
 import torch
 from support import Joint, build, changed, snapshot, some_batch, trainer_of
@@ -165,3 +167,28 @@ def test_a_step_at_rate_zero_changes_nothing(corpus):
     joint.session.index, before = 100, snapshot(joint.model)
     joint.step(some_batch(4))
     assert changed(before, joint.model) == set()
+
+
+@pytest.mark.parametrize("by", ["together", "role"])
+def test_roles_share_a_clip_norm_or_have_one_each(by):
+    config = TrainConfig.model_validate({"optimiser": "sgd", "lr": 1.0, "clip": 5.0, "clip_by": by})
+    model = build()
+    updater = Updater(model, config, ("encoder", "decoder"), 1.0)
+    parts = {role: list(model.params(role)) for role in ("encoder", "decoder")}
+    before = {role: flat(some) for role, some in parts.items()}
+    updater.gradients(1e3 * total(parts["encoder"]) + 10 * total(parts["decoder"]), parts)
+    updater.apply()
+    moved = {role: float((flat(some) - before[role]).norm()) for role, some in parts.items()}
+    if by == "role":
+        assert list(moved.values()) == pytest.approx([5.0, 5.0], rel=1e-3)
+    else:
+        assert math.hypot(*moved.values()) == pytest.approx(5.0, rel=1e-3)
+        assert moved["decoder"] < 0.2
+
+
+def flat(parameters):
+    return torch.cat([parameter.detach().flatten() for parameter in parameters])
+
+
+def total(parameters):
+    return sum(parameter.sum() for parameter in parameters)

@@ -109,7 +109,7 @@ def where(path):
     if not found.is_file():
         return (-1, 0)
     state = load_tensors(found)[1]["state"]
-    return (state["phase"], state["step"])
+    return (state["loop"]["phase"], state["loop"]["step"])
 
 
 def kill_behind(path, place, arguments):

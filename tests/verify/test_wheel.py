@@ -59,7 +59,7 @@ def test_the_package_comes_from_the_wheel_and_brings_its_data(site):
     assert "controlvae" in known.split()
 
 
-@pytest.mark.parametrize("package", ["aecore", "aecore_cli", "aecore_controlvae"])
+@pytest.mark.parametrize("package", ["aecore", "aecore_cli"])
 def test_types_are_marked(site, package):
     assert (site / package / "py.typed").is_file()
 

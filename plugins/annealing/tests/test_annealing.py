@@ -78,3 +78,11 @@ def test_settings_out_of_range_are_refused(settings):
 @parametrize_with_checks("annealing")
 def test_conformance(subject, check):
     check(subject)
+
+
+def test_a_warm_up_to_another_weight_than_one():
+    # Fang et al., EMNLP 2019, their beta-VAE on the Penn Treebank: from 0.1 to 0.5 over 10 epochs
+    weights = [beta(index, start=0.1, end=0.5) for index in (0, 500, 1000, 5000)]
+    assert weights == pytest.approx([0.1, 0.3, 0.5, 0.5])
+    middle = beta(500, shape="logistic", end=0.5)
+    assert middle == pytest.approx(0.25)

@@ -1,4 +1,4 @@
-"""KL annealing: the weight of the divergence rises once to 1, linearly or along a logistic curve.
+"""KL annealing: the weight of the divergence rises once, linearly or along a logistic curve.
 
 Source: Bowman et al., CoNLL 2016, https://arxiv.org/abs/1511.06349, section 3.1 (the idea); Li et
     al., EMNLP 2019, https://arxiv.org/abs/1909.00868, text_anneal_fb.py (linear); Shao et al., ICML
@@ -24,7 +24,7 @@ EPOCHS, SHARE = 10.0, 0.5
 
 
 class Annealing(Plugin):
-    """beta = start + (1 - start) u, or 1 / (1 + exp(5 - 10 u)), and 1 from the warm-up's end on."""
+    """beta = start + (end - start) u, or end / (1 + exp(5 - 10 u)); end from the warm-up on."""
 
     class Config(PluginConfig):
         """Settings of KL annealing."""
@@ -32,6 +32,9 @@ class Annealing(Plugin):
         shape: Literal["linear", "logistic"] = Field("linear", description="how the weight rises")
         start: float = Field(
             0.0, ge=0, le=1, description="the weight at the first step (linear only), dimensionless"
+        )
+        end: float = Field(
+            1.0, gt=0, description="the weight after the warm-up; below 1 a beta-VAE, dimensionless"
         )
         warmup_epochs: float | None = Field(
             None,
@@ -59,14 +62,16 @@ class Annealing(Plugin):
         if index == 1 and reached < 0.99:
             warnings.warn(
                 f"annealing: training ends at {reached:.0%} of the warm-up, "
-                "so beta will not reach 1; train longer or shorten annealing.warmup_epochs",
+                f"so beta will not reach {self.config.end:g}; "
+                "train longer or shorten annealing.warmup_epochs",
                 stacklevel=2,
             )
         return self._weight(progress)
 
     def _weight(self, progress: float) -> float:
+        start, end = self.config.start, self.config.end
         if progress >= 1:
-            return 1.0
+            return end
         if self.config.shape == "logistic":
-            return 1 / (1 + math.exp(5 - 10 * progress))
-        return self.config.start + (1 - self.config.start) * progress
+            return end / (1 + math.exp(5 - 10 * progress))
+        return start + (end - start) * progress

@@ -3,13 +3,14 @@
 Source: He et al., ICLR 2019, https://arxiv.org/abs/1901.05534, Algorithm 1; text.py of the authors
     (windows of 15 updates, at most 99, the mutual information of batches as the stop rule).
 Deviations: inner batches are drawn among the sentences, with mixed lengths, not among batches of
-    one length, so the loss of a window varies less. The clip norm of an inner update is the
-    encoder's alone. The divergence in the loss of a window has the weight of the last joint step,
-    one step behind; before the first one there is none, so that step is an ordinary one.
+    one length, so the loss of a window varies less. The divergence in the loss of a window has the
+    weight of the last joint step, one step behind; before the first one there is none, so that step
+    is an ordinary one.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable
 
 import torch
@@ -20,6 +21,8 @@ from aecore import Batch, CompositionError, Plugin, PluginConfig, Session, Sizes
 
 #: Sentences that show whether mutual information can be measured at all.
 PROBE = 2
+#: Nats below which mutual information falls or rises by chance.
+NEAR = 0.05
 
 
 class Lagging(Plugin):
@@ -46,6 +49,12 @@ class Lagging(Plugin):
             ge=2,
             description="validation sentences, the first ones, that the stop rule looks at; all "
             "unless set",
+        )
+
+        clip_encoder_alone: bool = Field(
+            False,
+            description="whether the clip norm of an inner update is the encoder's alone; "
+            "the authors' is that of encoder and decoder",
         )
 
     config: Config
@@ -75,13 +84,14 @@ class Lagging(Plugin):
         """Update the encoder on this step's batch, then on others; how many times."""
         nothing = self.information.new_zeros(())
         before, losses, tokens = nothing + torch.inf, nothing, nothing
+        beside = [] if self.config.clip_encoder_alone else ["decoder"]
         for step in range(1, self.config.inner_steps + 1):
             batch = batch if step == 1 else session.batch()
             loss = session.loss(batch)
             n = batch.global_size
             losses = losses + loss.detach() * n
             tokens = tokens + session.mean(batch.lengths.to(tokens), batch) * n
-            session.update(loss, ["encoder"])
+            session.update(loss, ["encoder"], clipped_with=beside)
             if step % self.config.window == 0:
                 mean = losses / tokens
                 if bool(mean > before):
@@ -91,9 +101,16 @@ class Lagging(Plugin):
 
     def _judge(self, session: Session) -> None:
         """End the aggressive training if the mutual information has fallen."""
-        found = self._measure(session, self.config.sentences)
+        found, before = self._measure(session, self.config.sentences), float(self.information)
         self.aggressive.copy_(self.information <= found)
         self.information.fill_(found)
+        if before > found:
+            chance = "; so near to 0 it falls by chance" if before < NEAR else ""
+            warnings.warn(
+                f"lagging: aggressive training ends at step {session.index}: mutual information "
+                f"fell from {before:.3f} to {found:.3f} nats{chance}",
+                stacklevel=2,
+            )
 
     def _measure(self, session: Session, sentences: int | None) -> float:
         found = session.evaluate("valid", "mi_batch", limit=sentences)["mi_batch"]

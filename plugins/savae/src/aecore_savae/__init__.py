@@ -9,8 +9,8 @@ Deviations: second derivatives are exact, by automatic differentiation; the auth
     gradient is about 28 = 5 sqrt(32) for each sentence's. The refinement is without dropout, where
     theirs repeats one mask by reseeding torch: what is descended is the same function in training
     and evaluation. The weight of the divergence in it is that of the last joint step in training (0
-    at the first one), and 1 in evaluation, where its noise is a function of the sentence: there q(z
-    | x) is one distribution, whenever and beside whatever it is asked.
+    at the first one), and 1 in evaluation, where its noise is a function of the sentence and the
+    step: there q(z | x) is one distribution, whenever and beside whatever it is asked.
 """
 
 from __future__ import annotations
@@ -40,14 +40,16 @@ from aecore import (
 
 #: Noises that the sentences share in evaluation.
 NOISES = 1024
+#: How far apart the noises of two steps on one sentence are; odd, so that none comes twice.
+STRIDE = 389
 
 
 class SaVae(Plugin):
     """lambda_0 = (mu, log sigma^2) = W features; v <- momentum v - grad f, lambda <- lambda + lr v.
 
-    f = -log p(x | z) + beta KL(q(z | x) || p(z)), nats of one sentence, with z = mu + sigma eps for
-    one eps throughout. Then z is drawn anew from N(mu, diag sigma^2). Encoder and decoder are moved
-    by the derivatives of lambda_K in both of them.
+    f = -log p(x | z) + beta KL(q(z | x) || p(z)), nats of one sentence, with z = mu + sigma eps and
+    a new eps at every step. Then z is drawn anew from N(mu, diag sigma^2). Encoder and decoder are
+    moved by the derivatives of lambda_K in both of them.
     """
 
     class Config(PluginConfig):
@@ -92,10 +94,10 @@ class SaVae(Plugin):
         keep = torch.is_grad_enabled()
         # the buffer is written to later
         beta = self.model.beta.clone() if self.training else self.model.beta.new_ones(())
-        noise = self._noise(batch).unsqueeze(1)
 
-        def energy(point: Tensor) -> Tensor:
+        def energy(point: Tensor, number: int) -> Tensor:
             normal = gaussian(point)
+            noise = self._noise(batch, number).unsqueeze(1)
             z = normal.mean.unsqueeze(1) + normal.stddev.unsqueeze(1) * noise
             step = Step(self.model, batch, features=features, sample=PosteriorSample(z, normal))
             return step.rec.mean(1) + beta * step.kl.sum(1)
@@ -105,13 +107,13 @@ class SaVae(Plugin):
             found = descend(energy, parameters, c.steps, c.lr, c.momentum, c.clip, keep)
         return found if keep else found.detach()
 
-    def _noise(self, batch: Batch) -> Tensor:
-        """(B, D): fresh in training; in evaluation keyed by a sentence's word ids."""
+    def _noise(self, batch: Batch, number: int) -> Tensor:
+        """(B, D): fresh in training; in evaluation keyed by a sentence's word ids and the step."""
         if self.training:
             return torch.randn(
                 len(batch), self.sizes.latent, device=self.noise.device, dtype=self.noise.dtype
             )
-        return self.noise[batch.tokens.sum(1) % NOISES]
+        return self.noise[(batch.tokens.sum(1) + STRIDE * number) % NOISES]
 
 
 def gaussian(parameters: Tensor) -> Independent[Normal]:
@@ -123,7 +125,7 @@ def gaussian(parameters: Tensor) -> Independent[Normal]:
 
 
 def descend(
-    energy: Callable[[Tensor], Tensor],
+    energy: Callable[[Tensor, int], Tensor],
     point: Tensor,
     steps: int,
     lr: float,
@@ -134,15 +136,15 @@ def descend(
     """The point (B, P) after ``steps`` steps of gradient descent with momentum, row by row.
 
     Args:
-        energy: (B, P) -> (B,), where no row depends on another.
+        energy: (B, P) and the number of the step -> (B,), where no row depends on another.
         clip: the largest norm of a row's gradient.
         keep: whether the result has a graph, through every step, to ``point`` and to whatever
             ``energy`` depends on.
     """
     point = point if point.requires_grad and keep else point.detach().requires_grad_()
     velocity = torch.zeros_like(point)
-    for _ in range(steps):
-        (gradient,) = torch.autograd.grad(energy(point).sum(), point, create_graph=keep)
+    for number in range(steps):
+        (gradient,) = torch.autograd.grad(energy(point, number).sum(), point, create_graph=keep)
         velocity = momentum * velocity - clipped(gradient, clip)
         point = point + lr * velocity
         point = point if keep else point.detach().requires_grad_()
