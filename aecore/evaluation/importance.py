@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -40,6 +40,9 @@ FITTED = "a fitted diagonal Gaussian, a tenth of them of the prior"
 NOT_FITTED = "a Gaussian with the prior's moments, since no fit was better, a tenth of the prior"
 #: Samples, those of the largest weights, whose reconstruction is computed in full.
 HEAVIEST = 32
+#: What the label adds where the low-rank approximation is taken, and sentences that decide on it.
+SHORT = f"; softmax along {RANK} directions, the {HEAVIEST} heaviest samples in full"
+PROBED = 4
 
 
 @dataclass(frozen=True)
@@ -123,13 +126,18 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
         proposal = fit_proposal(model, split, streams, prior.log_prob)
         draw, source = _defended(proposal, prior), FITTED if proposal.fitted else NOT_FITTED
     short = low_rank(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
-    way = (
-        ""
-        if short is None
-        else f"; softmax along {RANK} directions, the {HEAVIEST} heaviest samples in full"
-    )
-    label = f"importance-weighted, {samples} samples of {source}{prior.label}{way}"
-    return Importance(model, streams, split.name, draw, prior.log_prob, samples, label, short)
+    label = f"importance-weighted, {samples} samples of {source}{prior.label}"
+    found = Importance(model, streams, split.name, draw, prior.log_prob, samples, label)
+    return found if short is None else _shortened(found, short, split)
+
+
+def _shortened(whole: Importance, short: LowRank, split: Split) -> Importance:
+    """With the low-rank approximation, unless it is futile on a few sentences of the split."""
+    found = replace(whole, short=short, label=f"{whole.label}{SHORT}")
+    for number in torch.linspace(0, len(split) - 1, min(PROBED, len(split))).long().tolist():
+        sentence = split.batch(torch.tensor([number])).to(whole.model.device)
+        found.weigh(sentence, whole.model.features(sentence))
+    return whole if short.futile else found
 
 
 def _has_own_proposal(model: Model) -> bool:

@@ -5,7 +5,9 @@ their states h_k are written as m + A_k Q^T, with Q the directions in which the 
 and the V logits of a sample follow from r numbers instead of H. Some samples are computed exactly
 as well: the mean of what the approximation misses there is added to the others, and where it misses
 differently from sample to sample, the position is computed in full. So the error is measured, not
-assumed.
+assumed. What is left out is the covariance of miss and weight, a bias of the first order: with the
+heaviest samples computed in full, it was 0.005 nats per sentence at K = 500 and 0.02 at 5,000 on
+the Penn Treebank, of either sign.
 
 Source: the subspace iteration of Halko, Martinsson and Tropp, SIAM Review 2011,
     https://arxiv.org/abs/0909.4061, algorithm 4.4.
@@ -28,27 +30,30 @@ CONTROLS = 32
 POSITION, SENTENCE = 0.03, 0.15
 #: Samples and words from which the low-rank approximation is the quicker one.
 LEAST_SAMPLES, LEAST_WORDS = 128, 2000
+#: Sizes of the state up to which `RANK` directions and a product for them are no less work.
+LEAST_STATE = 65
+#: The share of positions computed in full after all from which the whole way is the quicker one.
+FUTILE = 0.25
 
 
 def low_rank(weight: Tensor) -> LowRank | None:
     """`LowRank` for output weights (V, H) where it pays: on a CPU, for a large vocabulary."""
-    return (
-        LowRank(weight.detach())
-        if weight.device.type == "cpu" and len(weight) >= LEAST_WORDS
-        else None
-    )
+    large = len(weight) >= LEAST_WORDS and weight.shape[1] >= LEAST_STATE
+    return LowRank(weight.detach()) if weight.device.type == "cpu" and large else None
 
 
 class LowRank:
     """Token energies of many states of one position, for output weights W (V, H).
 
     Attributes:
+        positions, lost: how many were computed, and how many of them in full.
         spread: L, with L L^T = W^T W / V: the mean squared change of a logit is the squared norm of
             (change of state) L.
     """
 
     def __init__(self, weight: Tensor) -> None:
         self.weight = weight
+        self.positions = self.lost = 0
         second = weight.double().t() @ weight.double() / len(weight)
         ridge = (
             1e-6
@@ -56,6 +61,11 @@ class LowRank:
             * torch.eye(len(second), dtype=second.dtype, device=second.device)
         )
         self.spread = torch.linalg.cholesky(second + ridge).to(weight)
+
+    @property
+    def futile(self) -> bool:
+        """Whether so many positions were computed in full that nothing is won."""
+        return self.lost > FUTILE * self.positions
 
     def nll(self, states: Tensor, targets: Tensor) -> Tensor:
         """(T, R): -log softmax(W h)[target] in nats, for states (T, R, H) and targets (T,)."""
@@ -68,6 +78,7 @@ class LowRank:
         kept = (missed - missed.mean(1, keepdim=True))[~lost]
         if not bool(kept.sum(0).std() < SENTENCE):
             lost = torch.ones_like(lost)
+        self.positions, self.lost = self.positions + len(lost), self.lost + int(lost.sum())
         found += missed.mean(1, keepdim=True)
         found[:, control] = exact
         if bool(lost.any()):

@@ -203,11 +203,16 @@ def test_the_low_rank_approximation_gives_the_same_figure_and_says_so(corpus, mo
     whole = measure(model, corpus.test, 200, limit=5)
     assert "directions" not in whole.estimators["nll_iw"]
     monkeypatch.setattr(lowrank, "LEAST_WORDS", 1)
+    monkeypatch.setattr(lowrank, "LEAST_STATE", 1)
     short = measure(model, corpus.test, 200, limit=5)
     assert (
         "softmax along 32 directions, the 32 heaviest samples in full" in short.estimators["nll_iw"]
     )
     assert short.nll_iw == pytest.approx(whole.nll_iw, abs=1e-4)
+    monkeypatch.setattr(lowrank, "POSITION", 0.0)  # every position falls back: nothing is won
+    futile = measure(model, corpus.test, 200, limit=5)
+    assert futile.estimators["nll_iw"].endswith("of the posterior")
+    assert futile.nll_iw == pytest.approx(whole.nll_iw, abs=1e-5)
     # too few samples
     assert (
         measure(model, corpus.test, 100, limit=5).estimators["nll_iw"].endswith("of the posterior")
@@ -224,6 +229,7 @@ def test_the_heaviest_samples_are_priced_in_full(corpus, monkeypatch):
 
     model, plain = lively(), lowrank.LowRank.nll
     monkeypatch.setattr(lowrank, "LEAST_WORDS", 1)
+    monkeypatch.setattr(lowrank, "LEAST_STATE", 1)
     whole = measure(model, corpus.test, 200, limit=5)
     monkeypatch.setattr(lowrank.LowRank, "nll", wrong)
     monkeypatch.setattr("aecore.evaluation.importance.HEAVIEST", 200)
