@@ -13,7 +13,8 @@ import torch
 from aecore.assembly import Assembly, assemble, assemble_run, resolve_device, resolve_precision
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
-from aecore.errors import AecoreError, ConfigError
+from aecore.data.spec import DataSpec
+from aecore.errors import AecoreError, ConfigError, RunError
 from aecore.evaluation.protocol import Tick
 from aecore.progress import Listeners, Progress, Silent
 from aecore.reports.curves import Curves
@@ -96,8 +97,11 @@ def opened(
     corpus = _load_corpus(config, listener)
     with _threads(config.train.threads) as threads:
         precision = resolve_precision(config.train.precision, device)
+        spec = str(DataSpec.parse(config.data.spec).absolute)
         config = assembly.write_out(
-            config.changed("train", device=str(device), threads=threads, precision=precision)
+            config.changed("data", spec=spec).changed(
+                "train", device=str(device), threads=threads, precision=precision
+            )
         )
         RunFolder.create(folder.path, overwrite)
         with lock(folder.path):
@@ -121,18 +125,22 @@ def resume(
     epochs: int | None = None,
     max_steps: int | None = None,
     device: str | None = None,
+    data: str | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Go on with a run from its checkpoint, to the uninterrupted run's weights, byte for byte.
 
     A finished run is returned as it is, unless ``epochs`` or ``max_steps`` extend it.
 
+    Args:
+        data: where the corpus of the run lies now; it must be the same.
+
     Raises:
         RunError: when there is no run, its checkpoint is damaged, its data have changed, or another
             process is writing to it.
     """
     with reopened(
-        path, epochs=epochs, max_steps=max_steps, device=device, progress=progress
+        path, epochs=epochs, max_steps=max_steps, device=device, data=data, progress=progress
     ) as trainer:
         if trainer.state.finished:
             trainer.progress.note(f"'{path}' is finished; --epochs or --max-steps extend it")
@@ -147,6 +155,7 @@ def reopened(
     epochs: int | None = None,
     max_steps: int | None = None,
     device: str | None = None,
+    data: str | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Trainer]:
     """A trainer that stands where the run's checkpoint was written."""
@@ -154,11 +163,15 @@ def reopened(
     folder = RunFolder.open(Path(path))
     old = folder.read_config()
     config = old.changed("train", epochs=epochs, max_steps=max_steps, device=device)
+    if data is not None:
+        config = config.changed("data", spec=str(DataSpec.parse(data).absolute))
     assembly = assemble_run(config, Catalogue.discover(), folder.path)
     where = resolve_device(config.train.device)
     with lock(folder.path), _threads(config.train.threads):
         folder.sweep()
         begun = folder.checkpoint.is_file()
+        if not begun:
+            _require_nothing_done(folder)
         corpus = _load_corpus(config, listener, read_vocabulary(folder) if begun else None)
         model = assembly.build(config, len(corpus.vocabulary), where)
         trainer = Trainer(model, corpus, config, folder, _with_curves(listener, folder, config))
@@ -184,6 +197,7 @@ def evaluate(
     limit: int | None = None,
     iw_samples: int | None = None,
     tick: Tick | None = None,
+    data: str | None = None,
 ) -> dict[str, Any]:
     """The figures of ``aecore evaluate --json``; with a ``judge``, those of `Run.judge` too.
 
@@ -191,13 +205,27 @@ def evaluate(
         CompositionError: when the likelihood of the judge is not exact; nothing has been measured
             then.
     """
-    run, other = Run.load(path, device), None if judge is None else Run.load(judge, device)
+    run = Run.load(path, device, data=data)
+    other = None if judge is None else Run.load(judge, device)
     if other is None:
         return run.evaluate(split, limit, iw_samples, tick)
     verdict = run.judge(other, split, limit, tick)
     figures = run.evaluate(split, limit, iw_samples, tick)
     estimators = {**figures.pop("estimators"), **verdict.pop("estimators")}
     return {**figures, **verdict, "estimators": estimators}
+
+
+def _require_nothing_done(folder: RunFolder) -> None:
+    """Refuse to begin again where there is work that a beginning would replace."""
+    rows = folder.metrics.is_file() and folder.metrics.stat().st_size > 0
+    done = [file.name for file in (folder.weights, folder.summary) if file.is_file()]
+    done += [folder.metrics.name] if rows else []
+    if done:
+        raise RunError(
+            f"'{folder.path}' has no checkpoint.safetensors, so it cannot go on",
+            f"but it has {', '.join(done)}, which a new beginning would replace",
+            f"what it can do: aecore evaluate {folder.path}; or train anew with --overwrite",
+        )
 
 
 def _extend(trainer: Trainer, old: RunConfig) -> None:

@@ -60,7 +60,7 @@ class Call:
             raise  # it has an author already, or is nobody's fault
         except AecoreError as error:
             raise self.error(f"broke off in {what}: {error.what}", *error.evidence) from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # no plugin ends the process
             raise self.error(f"raised {type(error).__name__} in {what}: {error}") from error
 
     @property

@@ -26,8 +26,12 @@ from aecore.generation.strategy import Choice, Strategy
 from aecore.model import Model, evaluating
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
-from aecore.runs.weights import load_weights, read_vocabulary
+from aecore.runs.weights import Weights, read_vocabulary
 from aecore.streams import Streams
+
+
+def _damaged(path: Path, reason: object) -> RunError:
+    return RunError(f"'{path}' is damaged", f"reason: {reason}")
 
 
 class Run:
@@ -38,18 +42,32 @@ class Run:
     """
 
     def __init__(
-        self, folder: RunFolder, config: RunConfig, vocabulary: Vocabulary, model: Model
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        vocabulary: Vocabulary,
+        model: Model,
+        corpus: str | None = None,
+        data: str | None = None,
     ) -> None:
         self.folder = folder
         self.config = config
         self.vocabulary = vocabulary
         self.model = model.eval()
+        self._trained_on, self._data = corpus, data
 
     @classmethod
     def load(
-        cls, path: str | Path, device: str = "auto", catalogue: Catalogue | None = None
+        cls,
+        path: str | Path,
+        device: str = "auto",
+        catalogue: Catalogue | None = None,
+        data: str | None = None,
     ) -> Run:
         """Load the selected weights of a run.
+
+        Args:
+            data: a corpus to measure it on, in place of the one that it was trained on.
 
         Raises:
             RunError: when there is no run, it has no weights yet, a file is damaged, or a plugin of
@@ -63,10 +81,11 @@ class Run:
                 f"the run '{path}' has no weights yet: it has not reached the end of an epoch",
                 f"to go on with it: aecore resume {path}",
             )
-        vocabulary = read_vocabulary(folder)
+        weights = Weights.read(folder)
+        vocabulary = read_vocabulary(folder, weights.tokenizer)
         model = assembly.build(config, len(vocabulary), resolve_device(device))
-        load_weights(model, folder)
-        return cls(folder, config, vocabulary, model)
+        weights.into(model, folder)
+        return cls(folder, config, vocabulary, model, weights.corpus, data)
 
     @property
     def path(self) -> Path:
@@ -78,7 +97,12 @@ class Run:
         """The final figures, or nothing for a run that is not finished."""
         if not self.folder.summary.is_file():
             return {}
-        found: dict[str, Any] = json.loads(self.folder.summary.read_text(encoding="utf-8"))
+        try:
+            found = json.loads(self.folder.summary.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder.summary, error) from error
+        if not isinstance(found, dict):
+            raise _damaged(self.folder.summary, "it holds no table")
         return found
 
     @property
@@ -98,8 +122,11 @@ class Run:
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl."""
-        lines = self.folder.metrics.read_text(encoding="utf-8").splitlines()
-        return [json.loads(line) for line in lines]
+        try:
+            lines = self.folder.metrics.read_text(encoding="utf-8").splitlines()
+            return [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise _damaged(self.folder.metrics, error) from error
 
     def encode(self, sentences: Sequence[str]) -> Tensor:
         """(N, D): the code of each sentence, the centre or mean of its posterior.
@@ -200,13 +227,20 @@ class Run:
         return int((split.flat == UNKNOWN).sum())
 
     def split(self, name: str) -> Split:
-        """A split of the corpus that the run was trained on, read again.
+        """A split of the corpus that the run was trained on, read again, or of ``data``.
 
         Raises:
             DataError: when the corpus is gone.
+            RunError: when other sentences lie in its place now.
         """
-        data = self.config.data
-        return load_corpus(data.spec, data.max_length, self.vocabulary).split(name)
+        config = self.config.data
+        corpus = load_corpus(self._data or config.spec, config.max_length, self.vocabulary)
+        if self._data is None and self._trained_on not in {None, corpus.fingerprint}:
+            raise RunError(
+                f"'{config.spec}' holds other sentences than '{self.path}' was trained on",
+                "put the old files back, or say what to measure: --data SPEC",
+            )
+        return corpus.split(name)
 
     def texts(self, split: str = "test", limit: int | None = None) -> dict[str, list[str]]:
         """What a judge of fluency reads of this run; see `aecore.evaluation.judge.texts`."""

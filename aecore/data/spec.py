@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from pathlib import Path
 
 from aecore.errors import ConfigError, DataError
 
@@ -49,6 +50,13 @@ class DataSpec:
         if self.fraction is not None:
             return f"{self.source}[:{float(self.fraction * 100):.12g}%]"
         return self.source if self.sentences is None else f"{self.source}[:{self.sentences}]"
+
+    @property
+    def absolute(self) -> DataSpec:
+        """The same corpus, found from any folder."""
+        path = Path(self.source).expanduser()
+        built_in = self.source == "toy" or self.source.startswith("toy:")
+        return self if built_in else replace(self, source=str(path.absolute()))
 
     @property
     def whole(self) -> bool:

@@ -78,6 +78,35 @@ def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
     return found.hexdigest()
 
 
+def check_fit(
+    found: Mapping[str, Tensor], due: Mapping[str, Tensor], optional: bool = False
+) -> None:
+    """Hold tensors to the names, shapes and types of others.
+
+    Args:
+        optional: whether there may be none at all.
+
+    Raises:
+        ValueError: for the first that is missing, unknown or another.
+    """
+    if optional and not found:
+        return
+    for name in sorted({*found, *due}):
+        if name not in found:
+            raise ValueError(f"the tensor '{name}' is missing")
+        if name not in due:
+            raise ValueError(f"no tensor is called '{name}'")
+        one, other = found[name], due[name]
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            shown = f"{tuple(one.shape)} {one.dtype}, due {tuple(other.shape)} {other.dtype}"
+            raise ValueError(f"the tensor '{name}' is {shown}")
+
+
+def sha256(text: str) -> str:
+    """The SHA-256 of a text, in hexadecimal."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
 def select(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     """The tensors whose name starts with ``prefix``, under the rest of their name."""
     return {

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import math
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from aecore.errors import RunError
+
+#: How the names of files end that are still being written.
+TEMPORARY = ".part"
 
 
 def to_json(value: Any, indent: int | None = None) -> str:
@@ -31,22 +35,25 @@ def _finite(value: Any) -> Any:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write the whole file under a temporary name, fsync it, and rename it into place.
 
+    A symbolic link in its place is replaced, never followed; rights are those of the umask.
+
     Raises:
         RunError: when it cannot be written (disk full, no rights, size limit); what was there
             before is still there.
     """
-    handle, name = -1, ""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}{TEMPORARY}")
+    made = False
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        made = True
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        os.replace(temporary, path)
     except OSError as error:
-        if name:
-            Path(name).unlink(missing_ok=True)
+        if made:
+            temporary.unlink(missing_ok=True)
         kept = (
             "the file that was there before is unchanged"
             if path.exists()
@@ -58,28 +65,42 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def append(path: Path, text: str) -> None:
-    """Append text to a file.
+    """Append text to a plain file.
 
     Raises:
-        RunError: when it cannot be written.
+        RunError: when it cannot be written, or is a symbolic link.
     """
     try:
-        with path.open("a", encoding="utf-8") as file:
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with os.fdopen(handle, "a", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        raise RunError(
-            f"'{path}' could not be written", f"reason: {error.strerror or error}"
-        ) from error
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> RunError:
+    """What a file of a run that cannot be written is told as."""
+    if error.errno == errno.ELOOP:
+        reason = "it is a symbolic link, and a run writes plain files only"
+        return RunError(f"'{path}' could not be written", reason)
+    return RunError(f"'{path}' could not be written", f"reason: {error.strerror or error}")
 
 
 def truncate(path: Path, length: int) -> int:
-    """Cut a file to ``length`` bytes, the checkpoint's, and return how many it has then.
+    """Cut a plain file to ``length`` bytes, the checkpoint's, and return how many it has then.
 
     A file that is shorter, or gone, is left as it is: nothing is made up for what somebody removed.
+
+    Raises:
+        RunError: when it cannot be written, or is a symbolic link.
     """
-    with path.open("ab") as file:
-        kept = min(length, file.tell())
-        file.truncate(kept)
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        with os.fdopen(handle, "rb+") as file:
+            kept = min(length, file.seek(0, os.SEEK_END))
+            file.truncate(kept)
+    except OSError as error:
+        raise unwritable(path, error) from error
     return kept
 
 

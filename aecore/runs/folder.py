@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from aecore.errors import ConfigError, RunError
 from aecore.runs.config import RunConfig, build_config
-from aecore.runs.files import write_atomic
+from aecore.runs.files import TEMPORARY, write_atomic
 
 
 class RunFolder:
@@ -59,7 +60,7 @@ class RunFolder:
             return
         if not self.path.is_dir():
             raise RunError(f"'{self.path}' is a file; a run is a folder", "choose another --out")
-        temporaries = {left for file in self.files for left in self.path.glob(f".{file.name}.*")}
+        temporaries = set(self._temporaries())
         found = sorted(entry.name for entry in self.path.iterdir() if entry not in temporaries)
         if found and not self.config.is_file():
             shown = ", ".join(found[:4]) + (", ..." if len(found) > 4 else "")
@@ -83,9 +84,12 @@ class RunFolder:
 
     def sweep(self) -> None:
         """Remove temporaries of writers that were killed; the caller holds the lock."""
+        for left in self._temporaries():
+            left.unlink(missing_ok=True)
+
+    def _temporaries(self) -> Iterator[Path]:
         for file in self.files:
-            for left in self.path.glob(f".{file.name}.*"):
-                left.unlink(missing_ok=True)
+            yield from self.path.glob(f".{file.name}.*{TEMPORARY}")
 
     @classmethod
     def open(cls, path: Path) -> RunFolder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,30 +13,62 @@ from torch import Tensor
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import RunError
 from aecore.model import Model
-from aecore.runs.checkpoint import load_tensors
+from aecore.runs.checkpoint import check_fit, load_tensors, sha256
 from aecore.runs.folder import RunFolder
 
 
-def read_vocabulary(folder: RunFolder) -> Vocabulary:
-    """tokenizer.json of a run."""
+def read_vocabulary(folder: RunFolder, digest: str | None = None) -> Vocabulary:
+    """tokenizer.json of a run; held to the SHA-256 that its weights know, where they know one."""
     try:
-        return Vocabulary.from_json(folder.tokenizer.read_text(encoding="utf-8"))
+        text = folder.tokenizer.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise RunError(f"'{folder.tokenizer}' cannot be read", f"reason: {error}") from error
-
-
-def load_weights(model: Model, folder: RunFolder) -> None:
-    """Load model.safetensors, which must hold exactly the tensors of the composition."""
-    tensors, _ = load_tensors(folder.weights)
-    try:
-        model.load_state_dict(tensors)
-    except RuntimeError as error:
+    if digest is not None and sha256(text) != digest:
         raise RunError(
-            f"the weights in '{folder.weights}' do not fit its config.toml",
-            f"composition: {model.composition.label}",
-            *str(error).split("\n\t")[1:4],
-            "likely: config.toml was edited, or a plugin's version has changed",
-        ) from error
+            f"'{folder.tokenizer}' is not the vocabulary that the run was trained with",
+            "its SHA-256 is another than the weights know: altered, or another run's",
+        )
+    return Vocabulary.from_json(text)
+
+
+@dataclass(frozen=True)
+class Weights:
+    """model.safetensors: the selected weights, and what they know of their run.
+
+    Attributes:
+        corpus, tokenizer: fingerprint of the corpus and SHA-256 of tokenizer.json at training.
+    """
+
+    tensors: Mapping[str, Tensor]
+    corpus: str | None = None
+    tokenizer: str | None = None
+
+    @classmethod
+    def read(cls, folder: RunFolder) -> Weights:
+        """Those of a run.
+
+        Raises:
+            RunError: when the file is damaged, or none of ours.
+        """
+        tensors, meta = load_tensors(folder.weights)
+        return cls(tensors, meta.get("data"), meta.get("tokenizer"))
+
+    def into(self, model: Model, folder: RunFolder) -> None:
+        """Load them; they must be exactly the tensors of the composition.
+
+        Raises:
+            RunError: when they are not.
+        """
+        try:
+            check_fit(self.tensors, model.state_dict())
+        except ValueError as error:
+            raise RunError(
+                f"the weights in '{folder.weights}' do not fit its config.toml",
+                f"composition: {model.composition.label}",
+                str(error),
+                "likely: config.toml was edited, or a plugin's version has changed",
+            ) from error
+        model.load_state_dict(dict(self.tensors))
 
 
 def load_roles(path: Path, model: Model, vocabulary: Vocabulary, *roles: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,6 +54,42 @@ def check_step(
                 step.index,
                 evidence,
             )
+
+
+def check_figures(figures: Mapping[str, Any], phase: str, index: int) -> None:
+    """Refuse a validation of which a figure is not finite: it would select weights for ever.
+
+    Raises:
+        DivergedError: naming the figures.
+    """
+    bad = [
+        name
+        for name in ("objective", "rec", "kl", "penalty")
+        if isinstance(value := figures.get(name), float) and not math.isfinite(value)
+    ]
+    if bad:
+        raise DivergedError(
+            f"training stopped: {', '.join(bad)} of the validation split is not finite at step "
+            f"{index} of '{phase}'",
+            "nothing of it is kept; the last checkpoint is",
+            "try: a smaller train.lr or train.clip, or another setting of the plugins",
+        )
+
+
+def check_weights(tensors: Mapping[str, Tensor], phase: str, index: int) -> None:
+    """Refuse to write weights that are not finite, whoever wrote them between steps.
+
+    Raises:
+        DivergedError: naming the first of them.
+    """
+    bad = [name for name, t in tensors.items() if t.is_floating_point() and not _finite(t)]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        raise DivergedError(
+            f"training stopped: weights are not finite after step {index} of '{phase}'",
+            f"tensors: {', '.join(bad[:3])}{more}",
+            "they are not written; the last checkpoint is kept",
+        )
 
 
 def check_norm(norm: Tensor, phase: str, index: int) -> None:

@@ -115,8 +115,27 @@ class Group:
         by_name = dict(self.parameters)
         for name, value in tensors.items():
             if name.startswith(f"{prefix}."):
-                parameter, _, key = name.removeprefix(f"{prefix}.").rpartition("/")
-                self._state(by_name[parameter])[key] = value.to(by_name[parameter].device)
+                named, _, key = name.removeprefix(f"{prefix}.").rpartition("/")
+                if named not in by_name:
+                    raise ValueError(f"no parameter is called '{named}'")
+                parameter = by_name[named]
+                _check_state(name, key, value, parameter)
+                self._state(parameter)[key] = value.to(parameter.device)
+
+
+def _check_state(name: str, key: str, value: Tensor, parameter: nn.Parameter) -> None:
+    """Hold a tensor of an optimiser to its parameter: fused kernels would not look.
+
+    Raises:
+        ValueError: for another shape or type, or a step counter that is none.
+    """
+    if key == "step":
+        if value.ndim or not bool(torch.isfinite(value)) or float(value) < 0:
+            raise ValueError(f"'{name}' is no count of steps")
+    elif value.shape != parameter.shape or value.dtype != parameter.dtype:
+        shown = f"{tuple(value.shape)} {value.dtype}"
+        due = f"{tuple(parameter.shape)} {parameter.dtype}"
+        raise ValueError(f"the tensor '{name}' is {shown}, due {due}")
 
 
 def share_gradients(parameters: Sequence[nn.Parameter]) -> None:

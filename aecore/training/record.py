@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from torch import Tensor
 
 import aecore
 from aecore import ranks
+from aecore.data.corpus import Corpus
 from aecore.errors import RunError
 from aecore.progress import Progress
-from aecore.runs.checkpoint import load_tensors, save_tensors
+from aecore.runs.checkpoint import load_tensors, save_tensors, sha256
+from aecore.runs.config import RunConfig
 from aecore.runs.files import append, to_json, truncate, write_atomic
 from aecore.runs.folder import RunFolder
 from aecore.training.meter import Meter
@@ -91,20 +94,31 @@ class Record:
 
     Args:
         folder: the run's.
-        data: name and fingerprint of the corpus: a checkpoint goes on with no other.
+        config, corpus: a checkpoint goes on with the settings and the sentences that it was
+            written with.
+        sources: the distribution of each plugin.
         progress: hears every line of metrics.jsonl.
     """
 
-    def __init__(self, folder: RunFolder, data: tuple[str, str], progress: Progress) -> None:
+    def __init__(
+        self,
+        folder: RunFolder,
+        config: RunConfig,
+        corpus: Corpus,
+        sources: Mapping[str, str],
+        progress: Progress,
+    ) -> None:
         self.folder = folder
-        self.data = data
+        self.config, self.sources = config, dict(sources)
+        self.fingerprint = corpus.fingerprint
+        self.tokenizer = corpus.vocabulary.to_json()
         self.log = MetricsLog(folder.metrics, progress)
         self.saved_at = time.monotonic()
 
-    def create(self, tokenizer: str) -> None:
+    def create(self) -> None:
         """The files that must exist before the first step."""
         if ranks.first():
-            write_atomic(self.folder.tokenizer, tokenizer.encode())
+            write_atomic(self.folder.tokenizer, self.tokenizer.encode())
         self.log.create()
 
     def checkpoint(
@@ -118,8 +132,9 @@ class Record:
         meta = {
             "state": dict(state),
             "log": self.log.state(),
-            "data": self.data[1],
-            "environment": environment(device),
+            "data": self.fingerprint,
+            "settings": lasting(self.config),
+            "environment": self._environment(device),
         }
         try:
             if ranks.first():
@@ -138,25 +153,95 @@ class Record:
             RunError: when it is damaged, or the corpus is not the one it was written with.
         """
         tensors, meta = load_tensors(self.folder.checkpoint)
-        spec, fingerprint = self.data
-        if meta["data"] != fingerprint:
+        known = {"state", "log", "data", "settings", "environment"}
+        if not known <= meta.keys():
             raise RunError(
-                f"the corpus '{spec}' has changed since '{self.folder.path}' was started",
+                f"'{self.folder.checkpoint}' is no checkpoint of this version of aecore",
+                f"not in it: {', '.join(sorted(known - meta.keys()))}",
+            )
+        self._check(meta)
+        self.log.restore(meta["log"])
+        return tensors, meta["state"], changed(meta["environment"], self._environment(device))
+
+    def _check(self, meta: Mapping[str, Any]) -> None:
+        """Refuse another corpus or other settings than the checkpoint's."""
+        path = self.folder.path
+        if meta["data"] != self.fingerprint:
+            raise RunError(
+                f"the corpus '{self.config.data.spec}' has changed since '{path}' was started",
                 "a resumed run must see the same sentences: put the old files back, or train a new "
                 "run",
             )
-        self.log.restore(meta["log"])
-        return tensors, meta["state"], changed(meta["environment"], environment(device))
+        now, then = lasting(self.config), meta["settings"]
+        edited = [
+            f"{key}: {then.get(key, 'unset')} then, {now.get(key, 'unset')} now"
+            for key in sorted({*now, *then})
+            if now.get(key) != then.get(key)
+        ]
+        if edited:
+            raise RunError(
+                f"config.toml of '{path}' has been edited since its checkpoint was written",
+                *edited[:5],
+                *([f"and {len(edited) - 5} more"] if len(edited) > 5 else []),
+                "a resumed run goes on as it began: put the old values back, or train a new run: "
+                f"aecore train --config {self.folder.config} --out ANOTHER",
+            )
+
+    @contextmanager
+    def intact(self) -> Iterator[None]:
+        """What does not fit in the block is the checkpoint's fault, and said so.
+
+        Raises:
+            RunError: for tensors of another name, shape or type, and for impossible counters.
+        """
+        try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            reason = str(error) if isinstance(error, ValueError) else repr(error)
+            raise RunError(
+                f"'{self.folder.checkpoint}' is not what this run would have written",
+                f"reason: {reason}",
+                "nothing was changed; a copy of the file, or a new run, goes on",
+            ) from error
+
+    def _environment(self, device: torch.device) -> dict[str, Any]:
+        return environment(device) | self.sources
 
     def weights(self, tensors: Mapping[str, Tensor], step: int) -> None:
         """Write model.safetensors, the selected weights of a joint step."""
         if ranks.first():
-            save_tensors(self.folder.weights, tensors, {"step": step})
+            meta = {"step": step, "data": self.fingerprint, "tokenizer": sha256(self.tokenizer)}
+            save_tensors(self.folder.weights, tensors, meta)
 
     def summary(self, values: Mapping[str, Any]) -> None:
         """Write summary.json."""
         if ranks.first():
+            values = {**values, "data": self.fingerprint}
             write_atomic(self.folder.summary, (to_json(values, indent=2) + "\n").encode())
+
+
+#: Settings that a resumed run may have others of: they decide when it ends, where and how it is
+#: told, and what is measured, but no step.
+FREE = {
+    *("train.epochs", "train.max_steps", "train.device", "train.threads", "data.spec"),
+    *("train.log_every", "train.checkpoint_seconds"),
+}
+
+
+def lasting(config: RunConfig) -> dict[str, Any]:
+    """The settings that decide the steps of a run, by dotted name."""
+    found: dict[str, Any] = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, Mapping):
+            for key, item in value.items():
+                walk(f"{prefix}.{key}" if prefix else key, item)
+        elif prefix not in FREE and prefix.partition(".")[0] not in {"evaluate", "versions"}:
+            found[prefix] = value
+
+    walk("", config.model_dump(mode="json", exclude_none=True))
+    found["plugins"] = list(config.plugins)
+    return found
 
 
 def environment(device: torch.device) -> dict[str, Any]:

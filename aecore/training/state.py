@@ -48,6 +48,20 @@ class TrainState:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, values: Mapping[str, Any]) -> TrainState:
-        """From the checkpoint."""
-        return cls(**values)
+    def from_json(cls, values: Mapping[str, Any], steps_per_epoch: int) -> TrainState:
+        """From the checkpoint.
+
+        Raises:
+            ValueError: for counters that no run reaches.
+        """
+        state = cls(**values)
+        counters = {
+            name: value
+            for name, value in asdict(state).items()
+            if isinstance(value, int) and not isinstance(value, bool)
+        }
+        if any(value < 0 for value in counters.values()) or state.phase >= state.phases:
+            raise ValueError(f"counters that no run reaches: {counters}")
+        if state.cursor > steps_per_epoch:
+            raise ValueError(f"step {state.cursor} of an epoch of {steps_per_epoch}")
+        return state

@@ -16,11 +16,12 @@ from aecore.evaluation.collapse import COLLAPSED, look, raise_alarms
 from aecore.evaluation.protocol import Figures, evaluate_split
 from aecore.model import Model
 from aecore.progress import Progress, Silent
-from aecore.runs.checkpoint import select
+from aecore.runs.checkpoint import check_fit, select
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
 from aecore.training.averaging import Average
+from aecore.training.finite import check_figures, check_weights
 from aecore.training.phases import JointPhase, Phase, StagePhase
 from aecore.training.record import Record
 from aecore.training.selection import Selection
@@ -62,7 +63,8 @@ class Trainer:
         self.steps_per_epoch = -(-len(corpus.train) // config.train.batch_size)
         batches = (config.train.batch_size, config.evaluate.batch_size)
         self.session = Session(model, corpus, self.streams, *batches, self.steps_per_epoch)
-        self.record = Record(folder, (config.data.spec, corpus.fingerprint), self.progress)
+        sources = {part.name: part.distribution for part in model.composition.parts}
+        self.record = Record(folder, config, corpus, sources, self.progress)
         self._stages: list[AuthoredStage] = []
         self._phase: Phase | None = None
         self._plan: tuple[tuple[int, int], Plan] | None = None
@@ -80,7 +82,7 @@ class Trainer:
         """Begin a new run: ask for stages, write the files that come before the first step."""
         self._ask_for_stages()
         self.state.phases = len(self._stages) + 1
-        self.record.create(self.corpus.vocabulary.to_json())
+        self.record.create()
         self._enter_phase()
         self.checkpoint()
 
@@ -91,14 +93,20 @@ class Trainer:
             RunError: when it is damaged, or the corpus is not the one it was written with.
         """
         tensors, state, changes = self.record.restore(self.model.device)
-        self.state = TrainState.from_json(state["loop"])
-        if not self.state.joint:
-            self._ask_for_stages()
-        self.model.load_state_dict(select(tensors, "model."))
-        self.selection.restore(state["selection"], select(tensors, "best."))
-        self.average.restore(select(tensors, "average."))
-        self.session.draws = self.state.draws
-        self._enter_phase().restore(tensors)
+        with self.record.intact():
+            self.state = TrainState.from_json(state["loop"], self.steps_per_epoch)
+            if not self.state.joint:
+                self._ask_for_stages()
+            due = self.model.state_dict()
+            check_fit(select(tensors, "model."), due)
+            check_fit(select(tensors, "best."), due, optional=True)
+            averaged = {name: due[name] for name, _ in self.model.named_parameters()}
+            check_fit(select(tensors, "average."), averaged, optional=True)
+            self.model.load_state_dict(select(tensors, "model."))
+            self.selection.restore(state["selection"], select(tensors, "best."))
+            self.average.restore(select(tensors, "average."))
+            self.session.draws = self.state.draws
+            self._enter_phase().restore(tensors)
         if changes:
             self.progress.note(
                 "versions, device or threads differ from those of the checkpoint: the run goes on, "
@@ -256,6 +264,7 @@ class Trainer:
             size = self.config.evaluate.batch_size
             seen = look(self.model, self.corpus.valid, self.streams, size)
             row = {**where, "split": "valid", **figures.row(), **seen}
+            check_figures(row, self.phase.name, state.step)
             self.record.log.end_span(where)
             self.record.log.write(row)
             state.alarms = raise_alarms(self.progress, self.model.composition, row, state.alarms)
@@ -317,7 +326,10 @@ class Trainer:
 
         Raises:
             RunError: when it cannot be written; the one before is kept.
+            DivergedError: when weights are not finite.
         """
+        parameters = dict(self.model.named_parameters())  # a buffer may well be infinite
+        check_weights(parameters, self.phase.name, self.state.step)
         parts = {
             "model": self.model.state_dict(),
             "best": self.selection.weights,

@@ -87,6 +87,7 @@ def resume(
     epochs: o.Epochs = None,
     max_steps: o.MaxSteps = None,
     device: o.TrainDevice = None,
+    data: o.Where = None,
 ) -> None:
     """Go on with a stopped run, or extend a finished one.
 
@@ -95,7 +96,7 @@ def resume(
     from aecore import api
     from aecore_cli.outcome import show_training
 
-    show_training(api.resume, run, epochs=epochs, max_steps=max_steps, device=device)
+    show_training(api.resume, run, epochs=epochs, max_steps=max_steps, device=device, data=data)
 
 
 @app.command()
@@ -117,6 +118,7 @@ def evaluate(
         Path | None,
         typer.Option(metavar="RUN2", help="A run of lstm_lm, which says how fluent RUN's text is."),
     ] = None,
+    data: o.Where = None,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
@@ -132,7 +134,7 @@ def evaluate(
     from aecore_cli.progress import listening
 
     with working(), listening() as progress:
-        figures = api.evaluate(run, judge, device, split, limit, iw_samples, progress.check)
+        figures = api.evaluate(run, judge, device, split, limit, iw_samples, progress.check, data)
     if as_json:
         print_json(figures)
     else:

@@ -65,6 +65,12 @@ Data = Annotated[
         "head.",
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        "--data", metavar="SPEC", help="Where the corpus lies now; that of training by default."
+    ),
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option(

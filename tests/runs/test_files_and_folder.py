@@ -203,7 +203,7 @@ def test_a_folder_under_a_file_cannot_be_made(tmp_path):
 
 
 def test_leftovers_of_killed_writers_are_no_run_and_nobodys_files(tmp_path):
-    (tmp_path / ".config.toml.abc123").write_text("")
+    (tmp_path / ".config.toml.abc123.part").write_text("")
     RunFolder.create(tmp_path, overwrite=False)
 
 
@@ -211,10 +211,11 @@ def test_clearing_removes_the_run_and_nothing_else(tmp_path):
     folder = RunFolder(tmp_path)
     for file in folder.files:
         file.write_text("x")
-    (tmp_path / ".checkpoint.safetensors.tmp").write_text("x")
+    (tmp_path / ".checkpoint.safetensors.ab.part").write_text("x")
     (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / ".config.toml.swp").write_text("an editor's")
     folder.clear()
-    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
+    assert {entry.name for entry in tmp_path.iterdir()} == {"notes.txt", ".config.toml.swp"}
 
 
 def test_opening_what_is_no_run(tmp_path):

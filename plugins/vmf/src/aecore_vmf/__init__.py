@@ -60,7 +60,7 @@ class VMF(Plugin):
         """Settings of the vMF-VAE."""
 
         kappa: float = Field(
-            13.0, gt=0, lt=1e6, description="concentration of the posterior, dimensionless"
+            13.0, gt=0, le=1e4, description="concentration of the posterior, dimensionless"
         )
         learned: bool = Field(
             False,
