@@ -14,14 +14,14 @@ from aecore.assembly import Assembly, assemble, assemble_run, resolve_device, re
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
 from aecore.data.spec import DataSpec
-from aecore.errors import AecoreError, ConfigError, RunError
+from aecore.errors import ConfigError, RunError
 from aecore.evaluation.protocol import Tick
 from aecore.progress import Listeners, Progress, Silent
 from aecore.reports.curves import Curves
 from aecore.run import Run
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
-from aecore.runs.folder import RunFolder
+from aecore.runs.folder import RunFolder, make_folder
 from aecore.runs.weights import read_vocabulary
 from aecore.training.trainer import Trainer
 
@@ -89,10 +89,8 @@ def opened(
     """A trainer that has started a new run; folder locked and torch's threads set in the block."""
     listener = progress or Silent()
     assembly = assemble(config.plugins, Catalogue.discover(registries), config.train.recipe)
-    folder = RunFolder(
-        Path(out) if out is not None else _default_folder(assembly.composition.label)
-    )
-    folder.check_free(overwrite)
+    if out is not None:
+        RunFolder(Path(out)).check_free(overwrite)
     device = resolve_device(config.train.device)
     corpus = _load_corpus(config, listener)
     with _threads(config.train.threads) as threads:
@@ -103,19 +101,15 @@ def opened(
                 "train", device=str(device), threads=threads, precision=precision
             )
         )
-        RunFolder.create(folder.path, overwrite)
+        folder = _claimed(out, overwrite, assembly.composition.label)
         with lock(folder.path):
-            folder.clear()
-            folder.write_config(config)
-            model = assembly.build(config, len(corpus.vocabulary), device)
-            trainer = Trainer(model, corpus, config, folder, _with_curves(listener, folder, config))
-            _announce(trainer, assembly)
-            try:
+            with folder.replaced():
+                folder.write_config(config)
+                model = assembly.build(config, len(corpus.vocabulary), device)
+                listeners = _with_curves(listener, folder, config)
+                trainer = Trainer(model, corpus, config, folder, listeners)
+                _announce(trainer, assembly)
                 trainer.start()
-            # nothing has been trained, so nothing may stand in the way of the next try
-            except AecoreError:
-                folder.clear()
-                raise
             yield trainer
 
 
@@ -269,12 +263,19 @@ def _announce(trainer: Trainer, assembly: Assembly) -> None:
     )
 
 
-def _default_folder(label: str) -> Path:
+def _claimed(out: str | Path | None, overwrite: bool, label: str) -> RunFolder:
+    """The folder that was named, or a new one that no other run of this second has."""
+    if out is not None:
+        return RunFolder.create(Path(out), overwrite)
     stem = Path("runs") / f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
+    make_folder(stem.parent)
     for number in range(1000):
         path = stem if number == 0 else stem.with_name(f"{stem.name}-{number}")
-        if not path.exists():
-            return path
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        return RunFolder(path)
     raise ConfigError(f"'{stem}' and its successors exist already", "name a folder with --out")
 
 

@@ -16,6 +16,7 @@ from pydantic import (
     ValidationError,
 )
 
+from aecore import toml
 from aecore.errors import AecoreError, closest
 from aecore.hookspec import API, HOOKS
 
@@ -239,7 +240,7 @@ def read_manifest(path: Path, name: str) -> Manifest:
             schema.
     """
     try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = toml.read(path)
     except FileNotFoundError:
         raise ManifestError(f"'{name}' has no plugin.toml", f"looked for: {path}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

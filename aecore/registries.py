@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aecore import toml
 from aecore.errors import AecoreError
 from aecore.manifest import ManifestError, Paper, validation_lines
 from aecore.names import check_name, normalise
@@ -111,9 +112,7 @@ def read_registry(path: Path, required: bool = False) -> dict[str, Listing]:
     if not path.is_file() and not required:
         return {}
     try:
-        found = _File.model_validate(
-            {"plugins": tomllib.loads(path.read_text(encoding="utf-8"))}
-        ).plugins
+        found = _File.model_validate({"plugins": toml.read(path)}).plugins
     except FileNotFoundError:
         raise ManifestError(
             "the registry is not there", f"file: {path}", f"named by: {VARIABLE} or --registry"

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: From the ground up: files of the core and folders, which import nothing that stands later.
 FLOORS = (
-    "errors", "lazy", "ranks", "streams", "secondorder", "batch", "posterior", "dropout",
+    "errors", "toml", "lazy", "ranks", "streams", "secondorder", "batch", "posterior", "dropout",
     "initialisation", "crossentropy", "geometry", "data", "hookspec", "manifest", "names",
     "registries", "composition", "progress", "autoencoder", "plugin", "catalogue", "hooks", "step",
     "vae", "model", "runs", "assembly", "generation", "evaluation", "training", "run", "reports",

@@ -108,7 +108,9 @@ class Vocabulary:
         """Read ``tokenizer.json``; RunError where it is damaged or its markers have other ids."""
         try:
             tokenizer = Tokenizer.from_str(text)
-        except Exception as error:  # tokenizers raises nothing more specific
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # a panic of the library is no Exception
             raise RunError(
                 f"tokenizer.json is damaged: {error}.",
                 "copy it again from where it came, or train the run again",

@@ -23,6 +23,14 @@ from aecore.runs.files import write_atomic
 KEY = "aecore"
 
 
+#: What a header that is none raises.
+_WRONG = (struct.error, ValueError, KeyError, TypeError, AttributeError)
+
+
+class _Foreign(Exception):
+    """A whole safetensors file without a record of ours."""
+
+
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata as one file, with a SHA-256 of both inside.
 
@@ -54,10 +62,18 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(f"'{path}' cannot be read", f"reason: {error.strerror or error}") from error
     try:
         (size,) = struct.unpack("<Q", data[:8])
-        wrapped = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][KEY])
+        header = json.loads(data[8 : 8 + size])
+        if KEY not in (header.get("__metadata__") or {}) and load_safetensors(data):
+            raise _Foreign
+        wrapped = json.loads(header["__metadata__"][KEY])
         meta, digest = wrapped["meta"], wrapped["sha256"]
         tensors = load_safetensors(data)
-    except (struct.error, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except _Foreign:
+        raise RunError(
+            f"'{path}' is a safetensors file, but is damaged or none that aecore wrote",
+            "due: the file as a run wrote it, whose header tells its run and its SHA-256",
+        ) from None
+    except (*_WRONG, SafetensorError) as error:
         raise RunError(
             f"'{path}' is damaged", f"reason: {error}", f"size: {len(data)} bytes"
         ) from error

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from aecore import toml
 from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
 from aecore.errors import ConfigError, closest
 from aecore.manifest import validation_lines
@@ -315,9 +316,9 @@ def parse_setting(text: str) -> tuple[str, Any]:
     if not equals:
         raise _no_setting(text)
     try:
-        tables = tomllib.loads(f"value = {value.strip()}")
+        tables = toml.loads(f"value = {value.strip()}")
     except tomllib.TOMLDecodeError:
-        tables = {}
+        tables = {}  # a bare word; so are numbers that nothing can be set to, which are refused
     return key, tables["value"] if list(tables) == ["value"] else value.strip()
 
 
@@ -419,7 +420,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         ConfigError: when there is no file, or it is not UTF-8 or no TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return toml.read(path)
     except FileNotFoundError:
         raise ConfigError(
             f"there is no file '{path}'", "due: a config.toml, such as the one in a run folder"

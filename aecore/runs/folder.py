@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aecore.errors import ConfigError, RunError
 from aecore.runs.config import RunConfig, build_config
-from aecore.runs.files import TEMPORARY, write_atomic
+from aecore.runs.files import TEMPORARY, lock, write_atomic
 
 
 class RunFolder:
@@ -46,18 +48,14 @@ class RunFolder:
         """
         folder = cls(path)
         folder.check_free(overwrite)
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise RunError(
-                f"the folder '{path}' cannot be made", f"reason: {error.strerror or error}"
-            ) from error
+        make_folder(path)
         return folder
 
     def check_free(self, overwrite: bool) -> None:
         """Refuse a place that holds something; done before any work."""
         if not self.path.exists():
             return
+        self.recover()
         if not self.path.is_dir():
             raise RunError(f"'{self.path}' is a file; a run is a folder", "choose another --out")
         temporaries = set(self._temporaries())
@@ -82,6 +80,54 @@ class RunFolder:
             file.unlink(missing_ok=True)
         self.sweep()
 
+    @contextmanager
+    def replaced(self) -> Iterator[None]:
+        """Set the old run aside while the block makes a new one; an error brings it back.
+
+        The block ends with a checkpoint. The caller holds the lock.
+        """
+        self.sweep()
+        old = [file for file in self.files if os.path.lexists(file)]
+        if old:
+            self._aside.mkdir(exist_ok=True)
+            for file in old:
+                os.replace(file, self._aside / file.name)
+        try:
+            yield
+        except BaseException:
+            self._bring_back()
+            if not old:
+                with suppress(OSError):  # somebody else's files
+                    self.path.rmdir()
+            raise
+        self._drop_aside()
+
+    @property
+    def _aside(self) -> Path:
+        return self.path / ".replaced"
+
+    def _bring_back(self) -> None:
+        self.clear()
+        for file in self._aside.iterdir() if self._aside.is_dir() else ():
+            os.replace(file, self.path / file.name)
+        self._drop_aside()
+
+    def _drop_aside(self) -> None:
+        for file in self._aside.iterdir() if self._aside.is_dir() else ():
+            file.unlink()
+        with suppress(FileNotFoundError):
+            self._aside.rmdir()
+
+    def recover(self) -> None:
+        """After a kill inside of `replaced`: the old run, unless the new one has a checkpoint."""
+        if not self._aside.is_dir():
+            return
+        with suppress(RunError), lock(self.path):  # held: it is being replaced at this moment
+            if self.checkpoint.is_file():
+                self._drop_aside()
+            else:
+                self._bring_back()
+
     def sweep(self) -> None:
         """Remove temporaries of writers that were killed; the caller holds the lock."""
         for left in self._temporaries():
@@ -101,6 +147,7 @@ class RunFolder:
         folder = cls(path)
         if not path.is_dir():
             raise RunError(f"there is no run '{path}'", *_runs_near(path))
+        folder.recover()
         if not folder.config.is_file():
             raise RunError(f"'{path}' is no run: it has no config.toml", *_runs_near(path))
         return folder
@@ -119,6 +166,20 @@ class RunFolder:
     def write_config(self, config: RunConfig) -> None:
         """Write config.toml whole."""
         write_atomic(self.config, config.to_toml().encode())
+
+
+def make_folder(path: Path) -> None:
+    """A folder with those above it; there already is as good.
+
+    Raises:
+        RunError: when it cannot be made.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(
+            f"the folder '{path}' cannot be made", f"reason: {error.strerror or error}"
+        ) from error
 
 
 def _runs_near(path: Path) -> list[str]:

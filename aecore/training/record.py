@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -46,10 +47,20 @@ class MetricsLog:
             write_atomic(self.path, b"")
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Go on from a checkpoint: lines written after it are cut off, to be written again."""
+        """Go on from a checkpoint: lines written after it are cut off, to be written again.
+
+        Lines that are no JSON are left out, and that is said.
+        """
         self.window, self.span = Meter(state["window"]), Meter(state["span"])
         if ranks.first():
             self.length = truncate(self.path, state["length"])
+            lines = self.path.read_bytes().splitlines(keepends=True)
+            good = [line for line in lines if _is_row(line)]
+            if len(good) < len(lines):
+                self.length = len(data := b"".join(good))
+                write_atomic(self.path, data)
+                lost = len(lines) - len(good)
+                self.progress.note(f"{lost} damaged line(s) of '{self.path}' are left out")
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
@@ -87,6 +98,14 @@ class MetricsLog:
             append(self.path, text)
             self.length += len(text.encode())
         self.progress.row(row)
+
+
+def _is_row(line: bytes) -> bool:
+    """Whether a line of metrics.jsonl is whole."""
+    try:
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
 
 
 class Record:

@@ -1,6 +1,6 @@
 """Graceful stops: after SIGINT or SIGTERM the step is finished and checkpointed.
 
-A second signal ends at once.
+A second one ends at once, as Ctrl-C does.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ class StopSignals:
         return self
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
         self.received = number
-        self._give_back()
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
-import typer
+_ALONE = (
+    threading.current_thread() is threading.main_thread()
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+)
+if _ALONE:  # Ctrl-C while the program is still being read: nothing has begun, and nobody to say so
+    signal.signal(signal.SIGINT, lambda *_: os._exit(130))
 
-from aecore_cli.app import app
-from aecore_cli.failures import guarded, one_line_warnings
+import typer  # noqa: E402
+
+from aecore_cli.app import app  # noqa: E402
+from aecore_cli.failures import guarded, one_line_warnings  # noqa: E402
+from aecore_cli.show import terminals  # noqa: E402
+
+if _ALONE:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 #: What completion scripts set.
 COMPLETE = "_AECORE_COMPLETE"
@@ -18,8 +31,8 @@ COMPLETE = "_AECORE_COMPLETE"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, without the program's name; the exit code."""
     words, debug = _take_debug(sys.argv[1:] if arguments is None else arguments)
-    _print_anything()
-    with one_line_warnings():
+    with terminals(), one_line_warnings():
+        _print_anything()
         return guarded(lambda: _invoke(words), debug)
 
 

@@ -13,7 +13,7 @@ from aecore.catalogue import Catalogue
 from aecore.errors import AecoreError, ConfigError
 from aecore.names import normalise
 from aecore.testing import CHECKS, CheckResult, Subject, promised_checks, run_checks
-from aecore_cli.show import note
+from aecore_cli.show import note, raw
 
 #: Seconds between two lines where there is no terminal.
 INTERVAL = 10.0
@@ -159,7 +159,7 @@ def _shown() -> Iterator[Listener]:
     if sys.stderr.isatty():
         from rich.console import Console
 
-        with Console(stderr=True, highlight=False).status("") as status:
+        with Console(file=raw(sys.stderr), highlight=False).status("") as status:
             yield status.update
         return
     due = time.monotonic() + INTERVAL

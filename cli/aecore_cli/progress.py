@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from abc import ABC, abstractmethod
@@ -20,6 +21,7 @@ from aecore.progress import Progress, Silent
 from aecore.training.stages import JOINT
 from aecore_cli.advice import described
 from aecore_cli.pace import Pace, duration
+from aecore_cli.show import raw, visible
 
 Row = Mapping[str, Any]
 
@@ -34,7 +36,7 @@ TOP = 0.5
 @contextmanager
 def listening() -> Iterator[Progress]:
     """The listener that suits stderr; the terminal is left in order whatever happens."""
-    console = Console(stderr=True, highlight=False)
+    console = Console(file=raw(sys.stderr), highlight=False)
     live = console.is_terminal and not console.is_dumb_terminal
     progress = LiveProgress(console) if live else PlainProgress()
     try:
@@ -78,9 +80,10 @@ def sparkline(values: Sequence[float], encoding: str | None, bars: int = BARS) -
     """
     share = -(-len(values) // bars)
     pooled = [max(values[start : start + share]) for start in range(0, len(values), share)]
-    top, last = max(TOP, *pooled), len(RAMP) - 1
+    top, last = max([TOP, *filter(math.isfinite, pooled)]), len(RAMP) - 1
     ramp = RAMP if _encodable(RAMP, encoding) else ASCII_RAMP
-    return "".join(ramp[min(last, max(0, round(value / top * last)))] for value in pooled)
+    heights = [value / top * last if math.isfinite(value) else last for value in pooled]
+    return "".join(ramp[min(last, max(0, round(height)))] for height in heights)
 
 
 def _encodable(text: str, encoding: str | None) -> bool:
@@ -218,13 +221,13 @@ class LiveProgress(_Paced):
 
     def note(self, text: str) -> None:
         """See `Progress.note`."""
-        self.console.print(Text(text, style="dim"))
+        self.console.print(Text(visible(text), style="dim"))
 
     def alarm(self, kind: str, signs: Sequence[str], composition: Composition) -> None:
         """See `Progress.alarm`."""
         what, *lines = described(kind, signs, composition).split("\n")
         self.console.print(Text(what, style="bold yellow"))
-        self.console.print(Text("\n".join(lines)))
+        self.console.print(Text(visible("\n".join(lines))))
 
     def end(self) -> None:
         """See `Progress.end`."""

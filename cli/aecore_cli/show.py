@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,52 @@ STYLES = {
     "failed": "red",
     "excepted": "yellow",
 }
+
+
+#: What a terminal would obey rather than show; a tab and a line's end are text.
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_BOLD = re.compile(r"(\033\[[01]m)")
+
+
+def visible(text: str) -> str:
+    r"""Control characters as ``\x1b``: others' text may not title, clear or colour a terminal."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+
+
+class Terminal:
+    """A stream to a terminal, which makes control characters visible, all but those of `title`."""
+
+    def __init__(self, stream: Any) -> None:
+        self.raw = stream
+
+    def write(self, text: str) -> int:
+        """Write what can be shown."""
+        pieces = _BOLD.split(text)  # every second one is bold, or its end
+        shown = [piece if n % 2 else visible(piece) for n, piece in enumerate(pieces)]
+        self.raw.write("".join(shown))
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.raw, name)
+
+
+def raw(stream: Any) -> Any:
+    """The stream itself, for what draws with control characters of its own."""
+    return stream.raw if isinstance(stream, Terminal) else stream
+
+
+@contextmanager
+def terminals() -> Iterator[None]:
+    """Both outputs in the block: there, if closed to nobody; and safe, where they are terminals."""
+    before = sys.stdout, sys.stderr
+    with open(os.devnull, "w") as nowhere:
+        found = [nowhere if stream is None else stream for stream in before]
+        safe: list[Any] = [Terminal(one) if one.isatty() else one for one in found]
+        sys.stdout, sys.stderr = safe
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = before
 
 
 @contextmanager
@@ -86,8 +133,10 @@ def _print_rich(
     for head in heads:
         table.add_column(Text(head), justify="right" if head in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in row))
-    Console(highlight=False).print(Padding(table, (0, 0, 0, len(indent)), expand=False))
+        table.add_row(*(Text(visible(cell), style=STYLES.get(cell, "")) for cell in row))
+    Console(file=raw(sys.stdout), highlight=False).print(
+        Padding(table, (0, 0, 0, len(indent)), expand=False)
+    )
 
 
 def print_pairs(pairs: Sequence[tuple[str, str]]) -> None:

@@ -135,10 +135,14 @@ def test_the_first_step_is_an_ordinary_one():
 def test_it_ends_for_good_when_the_information_falls():
     session, made = Scripted(information=[0.3, 0.3, 0.9, 0.8, 1.5]), plugin()
     found = []
-    with pytest.warns(UserWarning, match=r"ends at step 40: .* fell from 0.900 to 0.800 nats$"):
+
+    def train():
         for index in range(1, 60):
             session.index = index
             found.append(bool(session.step(made)))
+
+    with pytest.warns(UserWarning, match=r"ends at step 40: .* fell from 0.900 to 0.800 nats$"):
+        train()
     assert found == [True] * 39 + [False] * 20  # epochs begin at 10, 20, ..., and 0.8 comes at 40
     assert session.information == [1.5]  # nobody asks any more
     assert float(made.information) == pytest.approx(0.8)
