@@ -250,8 +250,38 @@ def _load_corpus(config: RunConfig, progress: Progress, vocabulary: Any = None) 
     return corpus
 
 
+#: The share of unknown words that is said, that is too many, and by how much more than in training.
+SAID, MANY, MORE = 0.005, 0.2, 0.02
+
+
+def _unknown_lines(corpus: Corpus) -> list[str]:
+    """The shares of unknown words, and what to do where they spoil the figures."""
+    splits = {name: corpus.split(name) for name in ("train", "valid", "test")}
+    shares = {
+        name: split.unknown / max(1, split.tokens - len(split)) for name, split in splits.items()
+    }
+    if max(shares.values()) < SAID:
+        return []
+    told = ", ".join(f"{share:.1%} of {name}" for name, share in shares.items())
+    lines = [f"unknown words: {told}"]
+    unseen = max(shares["valid"], shares["test"])
+    if unseen > shares["train"] + MORE:
+        lines.append(
+            "warning: valid or test have words that training has not, which cost 13 nats or more "
+            "each\n  try: --set data.min_count=2, or --set data.vocabulary=bpe"
+        )
+    elif unseen > MANY:
+        lines.append(
+            "warning: so many unknown words are cheap to predict, and perplexities read low\n"
+            "  try: --set data.vocabulary=bpe, which knows every text"
+        )
+    return lines
+
+
 def _announce(trainer: Trainer, assembly: Assembly) -> None:
     corpus, model, train = trainer.corpus, trainer.model, trainer.config.train
+    for line in _unknown_lines(corpus):
+        trainer.progress.note(line)
     parameters = sum(p.numel() for p in model.parameters())
     trainer.progress.note(
         f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} "

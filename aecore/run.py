@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -128,14 +128,20 @@ class Run:
         except (OSError, ValueError) as error:
             raise _damaged(self.folder.metrics, error) from error
 
-    def encode(self, sentences: Sequence[str]) -> Tensor:
+    def encode(self, sentences: Iterable[str]) -> Tensor:
         """(N, D): the code of each sentence, the centre or mean of its posterior.
+
+        Args:
+            sentences: any iterable of strings; a single string is refused.
 
         Raises:
             DataError: for a sentence without words.
             CompositionError: for a composition without a posterior.
         """
         self._require_codes()
+        if isinstance(sentences, str):
+            raise DataError("sentences are due, and a string came", f"due: [{sentences!r}]")
+        sentences = list(sentences)
         for number, sentence in enumerate(sentences, start=1):
             if not sentence.strip():
                 raise DataError(f"sentence {number} is empty", "due: at least one word")
@@ -196,7 +202,7 @@ class Run:
 
     def reconstruct(
         self,
-        sentences: Sequence[str],
+        sentences: Iterable[str],
         temperature: float | None = None,
         seed: int = 0,
         **choice: Unpack[Choice],

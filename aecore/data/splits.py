@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from aecore import ranks
-from aecore.batch import END, PAD, START, Batch
+from aecore.batch import END, PAD, START, UNKNOWN, Batch
 from aecore.data.readers import SPLITS, Report
 from aecore.data.rows import Kind
 from aecore.data.vocabulary import Vocabulary
@@ -93,6 +93,11 @@ class Split:
         """``lengths[numbers]``, without making the others; ``numbers`` has no step."""
         start, end, _ = numbers.indices(len(self))
         return self.offsets[start : max(start, end) + 1].diff() + 1
+
+    @property
+    def unknown(self) -> int:
+        """How many words are ``<unk>``, in pieces, so that a mapped split stays mapped."""
+        return sum(int((piece == UNKNOWN).sum()) for piece in torch.split(self.flat, 1 << 20))
 
     @property
     def tokens(self) -> int:

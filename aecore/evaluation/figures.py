@@ -9,6 +9,7 @@ from typing import Any
 CHEAP = (
     "sentences",
     "tokens",
+    "unknown",
     "nll_elbo",
     "ppl_elbo",
     "rec",
@@ -19,9 +20,9 @@ CHEAP = (
 )
 #: All that is told of a split, in this order.
 REPORTED = (
-    *CHEAP[:4],
+    *CHEAP[:5],
     *("nll_iw", "ppl_iw", "iw_ess", "iw_bad"),
-    *CHEAP[4:7],
+    *CHEAP[5:8],
     *("mi", "mi_batch", "au", "kl_per_dimension"),
 )
 
@@ -31,7 +32,8 @@ class Figures:
     """The figures of a split; docs/metrics.md has the formula, the estimator and the traps of each.
 
     Attributes:
-        sentences, tokens: N, and words + ``</s>`` over all of them.
+        sentences, tokens: N, and words + ``</s>`` over all of them; unknown: words that are
+            ``<unk>``.
         objective: the mean of the method's own objective, at the beta of the last step and with
             ``kl_penalty``, nats per sentence.
         rec, kl: mean reconstruction term and raw divergence, nats per sentence; kl is None where
@@ -54,6 +56,7 @@ class Figures:
 
     sentences: int
     tokens: int
+    unknown: int
     objective: float
     rec: float
     kl: float | None

@@ -156,6 +156,7 @@ class _Survey:
         return Figures(
             sentences=sentences,
             tokens=tokens,
+            unknown=self.split.unknown,
             **{name: self.sums[name] / sentences for name in ("objective", "rec")},
             kl=None if estimator == "penalty" else self.sums["kl"] / sentences,
             penalty=self.sums["kl"] / sentences if estimator == "penalty" else None,

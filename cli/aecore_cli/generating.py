@@ -124,7 +124,7 @@ def encode(
         check_suffix(out)
     with working():
         found = api.load(run, device)
-        codes = found.encode(s.sentences_for(found, file, n))
+        codes = found.encode(s.sentences_for(found, file, n, rows=True))
     if out is None:
         s.print_codes(codes, as_json)
     else:

@@ -27,6 +27,7 @@ POINTS = 41
 COLUMNS = (
     "sentences",
     "tokens",
+    "unknown",
     "nll_elbo",
     "ppl_elbo",
     "nll_iw",
@@ -42,7 +43,7 @@ COLUMNS = (
 )
 
 #: Those that have a column only where they were measured.
-OPTIONAL = ("nll_iw", "ppl_iw", "iw_ess", "iw_bad", "kl", "penalty")
+OPTIONAL = ("unknown", "nll_iw", "ppl_iw", "iw_ess", "iw_bad", "kl", "penalty")
 
 
 def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> None:
@@ -105,10 +106,15 @@ def _shown(sentence: str, indent: int) -> str:
     return shortened(sentence, indent) or "(no words)"
 
 
+def _measured(figures: Mapping[str, Any], name: str) -> bool:
+    """Whether a figure has a column; no unknown words need none."""
+    return bool(figures.get(name)) if name == "unknown" else figures.get(name) is not None
+
+
 def print_figures(figures: Mapping[str, Any]) -> None:
     """The figures of one split as a table, and how they were estimated."""
     estimators = figures["estimators"]
-    names = [name for name in COLUMNS if name not in OPTIONAL or figures.get(name) is not None]
+    names = [name for name in COLUMNS if name not in OPTIONAL or _measured(figures, name)]
     heads = ["split", *names]
     print_table(
         heads,

@@ -21,8 +21,11 @@ Pairs = list[tuple[str, str]]
 STDIN = Path("-")
 
 
-def sentences_for(run: Run, file: Path | None, n: int) -> list[str]:
+def sentences_for(run: Run, file: Path | None, n: int, rows: bool = False) -> list[str]:
     """The lines of a file or of standard input, else the first n sentences of test.
+
+    Args:
+        rows: whether what comes out has to answer to the lines, so that none may be dropped.
 
     Raises:
         DataError: for what is no text, or holds no sentence.
@@ -35,11 +38,27 @@ def sentences_for(run: Run, file: Path | None, n: int) -> list[str]:
     if file is None or file == STDIN:
         text = sift(Path("standard input"), _standard_input(), longest)
     else:
+        _require_lines(file)
         text = read_file(file, longest)
+    if rows and text.report.dropped:
+        raise DataError(
+            "a code is due for every line, and some lines have none",
+            *text.report.lines(),
+            f"due: lines of 1 to {longest} words, in UTF-8",
+        )
     for line in text.report.lines():
         note(f"warning: {line}")
     note_unknown(run, text.sentences)
     return text.sentences
+
+
+def _require_lines(file: Path) -> None:
+    if file.suffix == ".jsonl":
+        raise DataError(
+            f"'{file}' is JSON, and a sentence a line is due",
+            f"try: python -c \"import json, sys; [print(json.loads(line)['text']) for line in "
+            f"open('{file}')]\" > sentences.txt",
+        )
 
 
 def _standard_input(due: str = "sentences") -> BinaryIO:

@@ -136,3 +136,33 @@ def test_python_takes_the_same_settings(run):
         )
         == 3
     )
+
+
+def test_codes_answer_to_lines_or_are_refused(cli, run, tmp_path):
+    file = tmp_path / "sentences.txt"
+    file.write_text("the old teacher smiled\n\nthis nurse cried\n")
+    said = cli("encode", run, file)
+    assert (said.code, said.out) == (2, "")
+    assert "a code is due for every line" in said.err
+    assert "1 empty line dropped (line 2)" in said.err
+    assert cli("reconstruct", run, file).code == 0
+
+
+def test_json_is_no_sentence(cli, run, tmp_path):
+    file = tmp_path / "sentences.jsonl"
+    file.write_text('{"text": "the old teacher smiled"}\n')
+    for verb in ("encode", "reconstruct"):
+        said = cli(verb, run, file)
+        assert said.code == 2
+        assert "is JSON, and a sentence a line is due" in said.err
+
+
+def test_sentences_are_any_iterable_but_no_string(run):
+    import aecore
+    from aecore.errors import DataError
+
+    found = aecore.load(run)
+    lines = ["the old teacher smiled", "this nurse cried"]
+    assert found.encode(line for line in lines).equal(found.encode(lines))
+    with pytest.raises(DataError, match="a string came"):
+        found.encode("hello")
