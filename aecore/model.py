@@ -1,4 +1,4 @@
-"""A composition's typed face: autoencoder, plugins and model hooks, every shape checked."""
+"""The model of a composition: autoencoder, plugins and model hooks, every shape checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One batch on its way: each quantity is computed when it is first asked for, and once."""
+"""Forward pass of one batch, lazily: z, reconstruction, KL and beta, each computed once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an evaluation found, and under which names it is told."""
+"""Figures of an evaluation (NLL bounds, rec, KL, mutual information), and their names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way from one code to another, along the geodesic of the latent space."""
+"""Latent interpolation: from one code to another, along the geodesic of the latent space."""
 
 from __future__ import annotations
 

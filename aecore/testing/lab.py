@@ -1,4 +1,4 @@
-"""The laboratory: a tiny corpus and models whose quantities are far from 0 and from bounds."""
+"""Test bench of the kit: a tiny corpus and models whose quantities are far from 0 and from bounds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a joint step minimises, term by term, so that each has an author."""
+"""The training objective, term by term, so that each term has an author."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means over the sentences of many steps, kept on the device until somebody reads them."""
+"""Running means of logged scalars, weighted by sentences, on the device until they are read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run is: the JSON half of its checkpoint."""
+"""Counters of the training loop: the JSON half of a checkpoint."""
 
 from __future__ import annotations
 

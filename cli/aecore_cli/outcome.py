@@ -1,4 +1,4 @@
-"""What stands on the screen when a training has ended."""
+"""Outcome of a training: figures, samples, reconstructions, an interpolation."""
 
 from __future__ import annotations
 
