@@ -1,4 +1,4 @@
-"""Test bench of the kit: a tiny corpus and models whose quantities are far from 0 and from bounds."""
+"""Test bench of the kit: a tiny corpus and models, far from 0 and from every bound."""
 
 from __future__ import annotations
 
