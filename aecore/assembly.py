@@ -12,7 +12,7 @@ import aecore
 from aecore.autoencoder import Sizes
 from aecore.catalogue import Catalogue
 from aecore.composition import Composition, Part, compose
-from aecore.errors import AecoreError, ConfigError, PluginError, RunError
+from aecore.errors import AecoreError, ConfigError, PluginError, RunError, authored
 from aecore.initialisation import Initialisation
 from aecore.model import Model, build_model
 from aecore.plugin import Plugin, PluginConfig
@@ -86,7 +86,8 @@ def assemble(
     for part, values in zip(declared, plugins.values(), strict=True):
         cls = catalogue.load(part.name)
         papers = part.manifest.published if recipe == "published" else {}
-        config = validate_settings(cls.Config, {**papers, **values}, part.name)
+        with authored(part.name, part.distribution, "its settings' validation"):
+            config = validate_settings(cls.Config, {**papers, **values}, part.name)
         assert isinstance(config, PluginConfig)
         classes[part.name], settings[part.name] = cls, config
         parts.append(_refine(part, cls, config))
@@ -100,7 +101,8 @@ def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
         PluginError: when the refined manifest contradicts itself, or names a hook that the class
             does not implement.
     """
-    manifest = cls.manifest(part.manifest, config)
+    with authored(part.name, part.distribution, "its method manifest"):
+        manifest = cls.manifest(part.manifest, config)
     wrong = manifest.contradictions()
     wrong += [
         f"{hook} is not among the hooks in plugin.toml"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import traceback
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 
 class AecoreError(Exception):
@@ -63,3 +66,33 @@ def closest(word: str, known: Iterable[str]) -> str:
     """``" Did you mean 'x'?"`` for the known word nearest to ``word``, or the empty string."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean '{near[0]}'?" if near else ""
+
+
+#: What an error inside of a plugin's constructor most often means.
+_HINTS = {
+    "has no attribute 'model'": "likely: self.model is there after the constructor, for hooks",
+    "before Module.__init__() call": "likely: super().__init__(config, sizes) comes first",
+}
+
+
+@contextmanager
+def authored(plugin: str, distribution: str, what: str) -> Iterator[None]:
+    """Errors of a plugin's code in the block get their author and the line they come from.
+
+    Raises:
+        PluginError: for whatever is no error of aecore's, `SystemExit` included.
+    """
+    try:
+        yield
+    except (AecoreError, MemoryError):
+        raise
+    except (Exception, SystemExit) as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = "/".join(Path(frame.filename).parts[-2:])
+        hints = [hint for words, hint in _HINTS.items() if words in str(error)]
+        raise PluginError(
+            f"'{plugin}' ({distribution}) raised {type(error).__name__} in {what}: {error}",
+            f"at: {place}:{frame.lineno}",
+            *hints,
+            plugin=plugin,
+        ) from error

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from aecore.autoencoder import Decoder, Encoder, Sizes
 from aecore.batch import Batch
 from aecore.composition import Composition, reaches
-from aecore.errors import CompositionError, PluginError
+from aecore.errors import CompositionError, PluginError, authored
 from aecore.geometry import Euclidean, Space
 from aecore.hooks import Call, Hooks
 from aecore.initialisation import PUBLISHED, Initialisation, initialising
@@ -363,7 +363,14 @@ def build_model(
     for part in composition.parts:
         with streams("init", part.name), initialising(initialisation):
             if part.name in classes:
-                plugins[part.name] = classes[part.name](configs[part.name], sizes)
+                with authored(part.name, part.distribution, "its constructor"):
+                    plugins[part.name] = classes[part.name](configs[part.name], sizes)
+                if not hasattr(plugins[part.name], "config"):
+                    raise PluginError(
+                        f"the constructor of '{part.name}' ({part.distribution}) leaves out "
+                        "super().__init__(config, sizes)",
+                        plugin=part.name,
+                    )
             else:
                 plugins[part.name] = Vae(PluginConfig(), sizes, composition.owned_by(part.name))
     return Model(composition, plugins, sizes, streams, dropout, initialisation)

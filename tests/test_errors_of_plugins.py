@@ -720,3 +720,49 @@ def test_every_one_of_these_is_an_error_without_traceback():
     assert issubclass(PluginError, AecoreError)
     assert issubclass(DivergedError, AecoreError)
     assert PluginError("x", plugin="p").exit_code == DivergedError("x").exit_code == 2
+
+
+# Before the first hook
+
+
+class ReadsModel(Plugin):
+    def __init__(self, config, sizes):
+        super().__init__(config, sizes)
+        self.size = self.model.sizes
+
+
+class Forgets(Plugin):
+    def __init__(self, config, sizes):
+        pass
+
+
+class AssignsFirst(Plugin):
+    def __init__(self, config, sizes):
+        self.layer = nn.Linear(1, 1)
+
+
+class Leaves(Plugin):
+    def __init__(self, config, sizes):
+        raise SystemExit(0)
+
+
+@pytest.mark.parametrize(
+    ("cls", "what", "hint"),
+    [
+        (ReadsModel, "raised AttributeError in its constructor", "likely: self.model is there"),
+        (Forgets, "leaves out super", ""),
+        (AssignsFirst, "raised AttributeError in its constructor", "likely: super"),
+        (Leaves, "raised SystemExit in its constructor", ""),
+    ],
+)
+def test_a_constructor_that_breaks_has_an_author(cls, what, hint):
+    with pytest.raises(PluginError) as caught:
+        build(cls)
+    assert f"'{cls.__name__.lower()}' (aecore-{cls.__name__.lower()} 1.0)" in str(caught.value)
+    assert what in str(caught.value)
+    assert hint in str(caught.value)
+    if "raised" in what:
+        assert any(
+            "test_errors_of_plugins.py:" in line or "module.py" in line
+            for line in caught.value.evidence
+        )
