@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
@@ -261,7 +261,9 @@ def parse_manifest(table: object, name: str, source: str) -> Manifest:
         manifest = Manifest.model_validate(table)
     except ValidationError as error:
         raise ManifestError(
-            f"the manifest of '{name}' is not valid", f"file: {source}", *validation_lines(error)
+            f"the manifest of '{name}' is not valid",
+            f"file: {source}",
+            *validation_lines(error, schema=Manifest),
         ) from error
     wrong = manifest.contradictions()
     if wrong:
@@ -271,8 +273,14 @@ def parse_manifest(table: object, name: str, source: str) -> Manifest:
     return manifest
 
 
-def validation_lines(error: ValidationError, prefix: str = "") -> list[str]:
-    """A pydantic error as lines ``key = value: reason``."""
+def validation_lines(
+    error: ValidationError, prefix: str = "", schema: type[BaseModel] | None = None
+) -> list[str]:
+    """A pydantic error as lines ``key = value: reason``.
+
+    Args:
+        schema: what was validated, by which unknown keys get the known ones beside them.
+    """
     lines = []
     for item in error.errors(include_url=False, include_context=False):
         key = (
@@ -280,5 +288,21 @@ def validation_lines(error: ValidationError, prefix: str = "") -> list[str]:
         )
         reason = item["msg"].removeprefix("Value error, ")
         shown = "" if item["type"] == "missing" else f" = {item['input']!r}"
+        if item["type"] == "extra_forbidden" and schema is not None:
+            known = _known(schema, item["loc"][:-1])
+            reason = (
+                f"it is unknown.{closest(str(item['loc'][-1]), known)} known: {', '.join(known)}"
+            )
         lines.append(f"{key}{shown}: {reason[:1].lower()}{reason[1:]}")
     return lines
+
+
+def _known(schema: Any, place: tuple[str | int, ...]) -> list[str]:
+    """The keys of a table inside of a schema."""
+    for part in place:
+        fields = getattr(schema, "model_fields", {})
+        inner = fields[part].annotation if part in fields else schema
+        schema = next(
+            (one for one in (inner, *get_args(inner)) if hasattr(one, "model_fields")), inner
+        )
+    return list(getattr(schema, "model_fields", {}))

@@ -122,7 +122,7 @@ def read_registry(path: Path, required: bool = False) -> dict[str, Listing]:
             "the registry cannot be read", f"file: {path}", f"reason: {error}"
         ) from error
     except ValidationError as error:
-        lines = [line.removeprefix("plugins.") for line in validation_lines(error)]
+        lines = [line.removeprefix("plugins.") for line in validation_lines(error, schema=_File)]
         raise ManifestError("the registry is not valid", f"file: {path}", *lines) from error
     return _named(found, path)
 

@@ -47,7 +47,11 @@ def test_a_plain_manifest():
             "hooks.0 = 'klterm': no hook is called 'klterm'. Did you mean 'kl_term'?",
         ),
         ({"api": "one"}, "api = 'one': 'one' is no range of API numbers, such as '>=1,<2'"),
-        ({"colour": "red"}, "colour = 'red': extra inputs are not permitted"),
+        (
+            {"hook": "red"},
+            "hook = 'red': it is unknown. Did you mean 'hooks'? known: summary, api, hooks, paper, "
+            "provides, requires, batching, couples, select_on, published, exceptions",
+        ),
         ({"batching": "random"}, "batching = 'random': input should be 'bucketed' or 'mixed'"),
         (
             {"requires": {"prior": "x"}},
@@ -55,7 +59,8 @@ def test_a_plain_manifest():
         ),
         (
             {"requires": {"kll": "sentence"}},
-            "requires.kll = 'sentence': extra inputs are not permitted",
+            "requires.kll = 'sentence': it is unknown. Did you mean 'kl'? known: posterior, prior, "
+            "kl, kl_estimator, kl_gradient, objective_gradient, geometry",
         ),
         (
             {"provides": {"kl_gradient": ["critic"]}},

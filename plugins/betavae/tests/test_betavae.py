@@ -51,3 +51,8 @@ def test_it_does_not_share_the_weight_with_another_schedule(tmp_path):
 @parametrize_with_checks("betavae")
 def test_conformance(subject, check):
     check(subject)
+
+
+def test_no_weight_at_all_is_another_plugin():
+    with pytest.raises(ValueError, match="that is the plugin ae"):
+        BetaVAE.Config(beta=0.0)

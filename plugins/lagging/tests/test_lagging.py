@@ -287,6 +287,12 @@ def test_settings_out_of_range_are_refused(settings):
         Lagging.Config(**settings)
 
 
-@parametrize_with_checks("lagging")
+@parametrize_with_checks("lagging", settings={"window": 3, "inner_steps": 9})
 def test_conformance(subject, check):
+    check(subject)
+
+
+@pytest.mark.verify
+@parametrize_with_checks("lagging")
+def test_conformance_as_published(subject, check):
     check(subject)

@@ -356,6 +356,12 @@ def test_there_is_nothing_to_refine_without_a_posterior(tmp_path):
         aecore.train(["savae", "lstm_lm"], out=tmp_path / "run")
 
 
-@parametrize_with_checks("savae")
+@parametrize_with_checks("savae", settings={"steps": 2})
 def test_conformance(subject, check):
+    check(subject)
+
+
+@pytest.mark.verify
+@parametrize_with_checks("savae")
+def test_conformance_as_published(subject, check):
     check(subject)

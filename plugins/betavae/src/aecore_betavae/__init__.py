@@ -6,7 +6,7 @@ Source: Higgins et al., ICLR 2017, https://openreview.net/forum?id=Sy2fzU9gl, Eq
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from aecore import Plugin, PluginConfig, hookimpl
 
@@ -17,7 +17,18 @@ class BetaVAE(Plugin):
     class Config(PluginConfig):
         """Settings of beta-VAE."""
 
-        beta: float = Field(0.5, ge=0, description="weight of the divergence, dimensionless")
+        beta: float = Field(
+            0.5,
+            ge=0,
+            description="weight of the divergence, dimensionless, above 0; 0 is the plugin ae",
+        )
+
+        @field_validator("beta")
+        @classmethod
+        def _charged(cls, beta: float) -> float:
+            if beta == 0:  # a posterior that nothing holds is measured otherwise, as ae's is
+                raise ValueError("0 charges no divergence: that is the plugin ae, --plugin ae")
+            return beta
 
     config: Config
 
