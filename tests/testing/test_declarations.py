@@ -211,7 +211,8 @@ def test_an_error_of_the_plugin_names_the_place(fails):
     fails(
         kit.check_settings_never_change,
         Raising,
-        "TypeError: ...\n  at: testing/test_declarations.py:<n>",
+        """'raising' (test_declarations) raised TypeError in its constructor: ...
+  at: testing/test_declarations.py:<n>""",
     )
 
 
