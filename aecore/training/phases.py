@@ -22,7 +22,7 @@ from aecore.training.stages import JOINT, AuthoredStage
 
 
 class Phase(Protocol):
-    """What the trainer's loop runs."""
+    """A phase of training: what the trainer's loop runs."""
 
     name: str
     total_steps: int
@@ -86,7 +86,7 @@ class JointPhase:
         return {**logged(model, step, total, norm), "lr": self.lr * factor}
 
     def restart_schedule(self, total_steps: int, began: int) -> None:
-        """Let the rates rise and fall anew from step ``began`` to the end; the optimisers go on."""
+        """Restart the learning-rate schedule, from ``began`` to the end; the optimisers go on."""
         self.total_steps = total_steps
         self.schedule = Schedule(self.config, total_steps, began)
 
@@ -104,7 +104,7 @@ class JointPhase:
         return resting
 
     def _beta(self, kl: Tensor, session: Session) -> Tensor:
-        """Ask the schedule, and remember what it said for hooks that run before the next one."""
+        """The KL weight beta, from its schedule; kept for hooks that run before the next one."""
         call = self.model.hooks.owner("beta_schedule")
         value = call(index=session.index, epoch=session.epoch, total_steps=self.total_steps, kl=kl)
         if not isinstance(value, Tensor):
