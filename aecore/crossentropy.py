@@ -47,7 +47,8 @@ def token_nll(
     if states.device.type == "cpu" and states.dtype == torch.float32:
         losses, finite = _Tiled.apply(states, targets, weight, operands)  # type: ignore[no-untyped-call]
         return losses if bool(finite) else _plain(states, targets, weight)
-    return _plain(states, targets, weight, operands)
+    narrow = operands if operands is torch.bfloat16 else None  # float64 stays what it is
+    return _plain(states, targets, weight, narrow)
 
 
 def _plain(

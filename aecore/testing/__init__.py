@@ -31,9 +31,13 @@ from aecore.testing.densities import (
     check_prior_mass,
     check_prior_sample_agrees_with_logprob,
 )
+from aecore.testing.derivatives import (
+    check_beta_is_a_weight,
+    check_gradients_are_derivatives,
+    check_samples_are_averaged,
+)
 from aecore.testing.gradients import (
     check_critic_leaves_main_parameters,
-    check_every_parameter_is_trained,
     check_gradient_reaches_the_encoder,
     check_joint_step_leaves_the_critic,
     check_kl_gradient_is_as_declared,
@@ -55,7 +59,7 @@ from aecore.testing.hooks import (
     check_sentences_do_not_couple,
     check_shapes,
 )
-from aecore.testing.registry import CHECKS, Check, CheckFailure, NotApplicable
+from aecore.testing.registry import CHECKS, Check, CheckFailure, Inconclusive, NotApplicable
 from aecore.testing.repeats import (
     check_evaluation_is_deterministic,
     check_evaluation_leaves_training_alone,
@@ -66,16 +70,30 @@ from aecore.testing.repeats import (
     check_same_seed_same_result,
     check_state_survives_saving,
 )
-from aecore.testing.runner import CheckResult, parametrize_with_checks, promised_checks, run_checks
+from aecore.testing.roles import (
+    check_every_parameter_is_trained,
+    check_parameters_are_in_their_places,
+)
+from aecore.testing.runner import (
+    CheckResult,
+    by_cause,
+    parametrize_with_checks,
+    promised_checks,
+    run_checks,
+)
 from aecore.testing.subject import Subject
+from aecore.testing.waiting import check_steps_do_not_wait
 
 __all__ = [
     "CHECKS",
     "Check",
     "CheckFailure",
     "CheckResult",
+    "Inconclusive",
     "NotApplicable",
     "Subject",
+    "by_cause",
+    "check_beta_is_a_weight",
     "check_corrupted_input_is_a_batch",
     "check_critic_leaves_main_parameters",
     "check_decoder_input_is_tokens",
@@ -84,6 +102,7 @@ __all__ = [
     "check_every_parameter_is_trained",
     "check_exceptions_are_known",
     "check_gradient_reaches_the_encoder",
+    "check_gradients_are_derivatives",
     "check_hooks_are_called",
     "check_hooks_never_seed",
     "check_instances_share_nothing",
@@ -95,6 +114,7 @@ __all__ = [
     "check_manifest_matches_class",
     "check_other_seed_other_result",
     "check_padding_changes_nothing",
+    "check_parameters_are_in_their_places",
     "check_penalty_keeps_the_gradient",
     "check_plugin_has_an_effect",
     "check_posterior_density_integrates",
@@ -109,12 +129,14 @@ __all__ = [
     "check_published_settings_are_settings",
     "check_resumed_run_is_identical",
     "check_same_seed_same_result",
+    "check_samples_are_averaged",
     "check_sentences_do_not_couple",
     "check_settings_never_change",
     "check_settings_round_trip",
     "check_shapes",
     "check_stages_train_their_roles_alone",
     "check_state_survives_saving",
+    "check_steps_do_not_wait",
     "check_two_halves_are_one_batch",
     "check_unknown_settings_are_refused",
     "parametrize_with_checks",

@@ -13,18 +13,8 @@ from aecore.errors import CompositionError
 from aecore.hookspec import hookimpl
 from aecore.model import Model
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
-from aecore.testing.lab import (
-    batch_of,
-    build,
-    changed,
-    gradient_norm,
-    mixed,
-    shown,
-    snapshot,
-    step_on,
-    training,
-    whole_run,
-)
+from aecore.testing.compare import changed, gradient_norm, mixed, shown, snapshot
+from aecore.testing.lab import batch_of, build, step_on, training
 from aecore.testing.registry import Case, has_role, implements, promise
 from aecore.testing.subject import Subject
 from aecore.training.optimisers import Critics
@@ -163,31 +153,6 @@ def check_penalty_keeps_the_gradient(case: Case) -> None:
         True,
         "kl_penalty is a function of kl; likely: a detach()",
     )
-
-
-@promise(has_role(*ROLES))
-def check_every_parameter_is_trained(case: Case) -> None:
-    """After stages and joint training every parameter has moved, unless its role is frozen."""
-    subject = case.subject
-    run = whole_run(subject)
-    trainer, after = run.trainer, snapshot(run.trainer.model)
-    for key, _ in trainer.model.plugin(subject.name).named_parameters():
-        name, role = f"plugins.{subject.name}.{key}", subject.cls.roles[key.partition(".")[0]]
-        same = torch.equal(run.before[name], after[name])
-        if role == "frozen" and role not in trainer.staged:
-            case.require(
-                same,
-                f"'{key}' has the role frozen, but was changed",
-                "likely: an update of the plugin's own",
-            )
-        else:
-            likely = "likely: no loss depends on it, a detach(), or the wrong role"
-            case.require(
-                not same,
-                f"'{key}' has the role {role}, but training never moved it",
-                f"ran: {len(trainer.rows)} steps",
-                likely,
-            )
 
 
 @promise(implements("critic_loss"), owes=2)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from aecore import ranks
 from aecore.errors import AecoreError
-from aecore.testing.lab import TinyTrainer, training
+from aecore.testing.lab import TinyTrainer, double, training
 from aecore.testing.noise import SentenceNoise
 from aecore.testing.registry import Case, promise
 from aecore.testing.subject import Subject
@@ -109,7 +108,7 @@ class _Rank:
 @promise(owes=3)
 def check_two_halves_are_one_batch(case: Case) -> None:
     """Two processes that share a batch have the loss and the gradients of one that holds it all."""
-    with _double():  # rounding is no difference, even where many updates follow one another
+    with double():  # rounding is no difference, even where many updates follow one another
         (whole,) = Turns(1).run(lambda: _steps(case.subject))
         halves = Turns(RANKS).run(lambda: _steps(case.subject))
     for number, half in enumerate(halves):
@@ -129,17 +128,6 @@ def check_two_halves_are_one_batch(case: Case) -> None:
             line = f"{where}, {name}: {apart:.3g} apart, of a gradient of norm {norm:.3g}"
             close = gradients.keys() == others.keys() and apart <= TOLERANCE * max(1.0, norm)
             case.require(close, "two halves of a batch have another gradient", line, likely)
-
-
-@contextmanager
-def _double() -> Iterator[None]:
-    """float64 for all that is made inside the block."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    try:
-        yield
-    finally:
-        torch.set_default_dtype(before)
 
 
 def _steps(subject: Subject) -> list[Found]:

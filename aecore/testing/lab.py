@@ -24,12 +24,12 @@ from aecore.generation.decode import decode
 from aecore.generation.strategy import Strategy
 from aecore.hooks import Call, Observer
 from aecore.model import Model, evaluating
-from aecore.plugin import ROLES
 from aecore.progress import Silent
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.step import Step
 from aecore.streams import stream
+from aecore.testing.compare import snapshot
 from aecore.testing.subject import Subject
 from aecore.training.stages import Stage
 from aecore.training.trainer import Trainer
@@ -38,9 +38,14 @@ from aecore.training.trainer import Trainer
 WORDS = tuple(f"w{number:02d}" for number in range(36))
 EMBEDDING, HIDDEN, LATENT = 8, 12, 4
 #: Initial weights are near 0, where every posterior is the prior and nothing shows. Scaled up to
-#: this deviation, the default posterior's KL is about 5 nats, 0.01 to 10 in a dimension: on both
-#: sides of the usual floors, ceilings and set points.
-SPREAD = 1.2
+#: this deviation (less where more inputs are summed), the default posterior's KL is about 5 nats,
+#: 0.01 to 10 in a dimension: on both sides of the usual floors, ceilings and set points.
+SPREAD, INPUTS = 1.2, 12
+#: Where that gives more nats than this, as deep networks do, the plugin's own weights are scaled
+#: down by so much, so many times.
+NATS, SMALLER, TIMES = 12.0, 0.7, 12
+#: Learned priors are looked at away from where they start, by this much.
+JOLT = 0.3
 #: Steps of a stage, at most: past the end of an epoch, which has three.
 STAGE_STEPS = 4
 
@@ -56,6 +61,17 @@ def laboratory(name: str) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(threads)
+
+
+@contextmanager
+def double() -> Iterator[None]:
+    """float64 for all that is made inside the block."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @cache
@@ -117,16 +133,45 @@ def build(subject: Subject, *companions: Subject, spread: bool = True, **config:
     )
     if spread:
         _spread(model)
+        model.weights_changed()
     return model.train()
 
 
+@torch.no_grad()
 def _spread(model: Model) -> None:
     """Scale what is nearly 0 up, so that posteriors differ from the prior and from one another."""
-    with torch.no_grad():
-        for parameter in model.params("encoder", "decoder"):
-            size = float(parameter.std()) if parameter.numel() > 1 else 0.0
-            if 0 < size < SPREAD:
-                parameter.mul_(SPREAD / size)
+    for parameter in model.params("encoder", "decoder"):
+        size = float(parameter.std()) if parameter.numel() > 1 else 0.0
+        inputs = max(parameter.shape[-1], INPUTS) if parameter.dim() > 1 else INPUTS
+        due = SPREAD * math.sqrt(INPUTS / inputs)
+        if 0 < size < due:
+            parameter.mul_(due / size)
+    own = [p for name, p in model.named_params("encoder") if name.startswith("plugins.")]
+    for _ in range(TIMES):
+        if not own or _nats(model) <= NATS:
+            return
+        for parameter in own:
+            parameter.mul_(SMALLER)
+        model.weights_changed()
+
+
+def _nats(model: Model) -> float:
+    """How far the posteriors are from the prior, about: the KL divergence, or half of E|z|^2."""
+    with stream("spread"):
+        step = step_on(model, batch_of(7))
+        value = 0.5 * step.sample.z.square().sum(-1).mean()
+        if reaches("kl", model.level["kl"], "batch"):
+            value = value.maximum(step.kl.sum(1).mean().abs())
+    return float(value) if bool(value.isfinite()) else math.inf
+
+
+@torch.no_grad()
+def jolt(model: Model) -> None:
+    """Move a learned prior away from its initial state, where means are 0 and scales are 1."""
+    for parameter in model.params("prior"):
+        inputs = parameter.shape[-1] if parameter.dim() > 1 else 1
+        parameter.add_(JOLT / math.sqrt(inputs) * torch.randn_like(parameter))
+    model.weights_changed()  # what is cached was made from other weights
 
 
 class _Rows(Silent):
@@ -241,11 +286,6 @@ class Listening:
         return value
 
 
-def mixed(values: Tensor) -> Tensor:
-    """A random combination, 0-d: sums and norms may be constant where their parts are not."""
-    return (values * torch.randn_like(values)).sum()
-
-
 @dataclass(frozen=True)
 class Run:
     """A run from start to end: parameters before it, calls that were heard, weights."""
@@ -275,12 +315,14 @@ def _generate(model: Model) -> None:
         decode(model, corpus().vocabulary, z, Strategy(max_length=3))
 
 
-def step_on(model: Model, batch: Batch, samples: int | None = None, **known: Any) -> Step:
-    """A training step with beta 1 on features that are not corrupted."""
+def step_on(
+    model: Model, batch: Batch, samples: int | None = None, beta: float = 1.0, **known: Any
+) -> Step:
+    """A training step on features that are not corrupted, with beta 1 unless told otherwise."""
     features = model.features(batch)
     count = model.samples if samples is None else samples
     known = {"features": features, "training": True, **known}
-    return Step(model, batch, samples=count, schedule=lambda kl: kl.new_ones(()), **known)
+    return Step(model, batch, samples=count, schedule=lambda kl: kl.new_tensor(beta), **known)
 
 
 def values_of(step: Step) -> dict[str, Tensor]:
@@ -294,61 +336,3 @@ def values_of(step: Step) -> dict[str, Tensor]:
     for call in model.hooks.each("extra_loss"):
         values[f"extra_loss of {call.plugin}"] = call.tensor(call(step=step), (len(step.batch),))
     return values
-
-
-def snapshot(model: Model, *roles: str) -> dict[str, Tensor]:
-    """A copy of the parameters of these roles, of all of them unless named."""
-    return {
-        name: parameter.detach().clone()
-        for name, parameter in model.named_params(*(roles or ROLES))
-    }
-
-
-def changed(before: Mapping[str, Tensor], after: Mapping[str, Tensor]) -> list[str]:
-    """``name, largest change x`` for every tensor that is not bit-identical."""
-    return [
-        f"{name}, largest change {largest(after[name], value):.3g}"
-        for name, value in before.items()
-        if not torch.equal(after[name], value)
-    ]
-
-
-def largest(one: Tensor, other: Tensor) -> float:
-    """The largest difference between two tensors; 0 between empty ones."""
-    return float((one.double() - other.double()).abs().max()) if one.numel() else 0.0
-
-
-def shown(lines: list[str], most: int = 3) -> str:
-    """The first few of them, and how many more there are."""
-    return "; ".join(lines[:most]) + (
-        f"; and {len(lines) - most} more" if len(lines) > most else ""
-    )
-
-
-def difference(
-    one: list[dict[str, Any]],
-    other: list[dict[str, Any]],
-    keys: Iterable[str] = (),
-    relative: float = 0.0,
-) -> str:
-    """The first scalar in which two runs differ by more than ``relative``; "" if none does."""
-    for left, right in zip(one, other, strict=True):
-        for key in keys or sorted({*left, *right}):
-            a, b = left.get(key), right.get(key)
-            apart = (
-                a != b
-                if isinstance(a, str) or a is None or b is None
-                else abs(a - b) > relative * max(abs(a), abs(b))
-            )
-            if apart:
-                return f"{left['stage']} step {left['step']}, {key}: {a!r} and {b!r}"
-    return ""
-
-
-def gradient_norm(value: Tensor, parameters: Iterable[Tensor]) -> float:
-    """The norm of the gradient of a scalar in the parameters; 0 where no graph connects them."""
-    found = list(parameters)
-    if not (value.requires_grad and found):
-        return 0.0
-    gradients = torch.autograd.grad(value, found, materialize_grads=True, retain_graph=True)
-    return math.sqrt(sum(float(gradient.square().sum()) for gradient in gradients))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
 from typing import NoReturn
+from unittest import SkipTest
 
 from aecore.composition import reaches
 from aecore.errors import AecoreError
@@ -19,18 +20,29 @@ Condition = Callable[[Subject], str]
 
 
 class CheckFailure(AecoreError):
-    """A promise that a plugin does not keep; ``plugin`` and ``check`` say which."""
+    """A promise that a plugin does not keep.
+
+    Attributes:
+        plugin, check: who does not keep what.
+        cause: what is wrong, without these two: one fault may break many promises.
+    """
 
     exit_code = 1
 
-    def __init__(self, what: str, *evidence: str, plugin: str, check: str) -> None:
+    def __init__(self, what: str, *evidence: str, plugin: str, check: str, cause: str = "") -> None:
         super().__init__(what, *evidence)
-        self.plugin = plugin
-        self.check = check
+        self.plugin, self.check = plugin, check
+        self.cause = cause or what
 
 
 class NotApplicable(AecoreError):
     """A check was called on a plugin that does not make the promise."""
+
+    exit_code = 1
+
+
+class Inconclusive(AecoreError, SkipTest):
+    """A check that could not tell, e.g. since its estimate is too noisy; pytest skips the test."""
 
     exit_code = 1
 
@@ -55,13 +67,33 @@ class Case:
 
     def fail(self, what: str, *evidence: str) -> NoReturn:
         """Raise the failure, with the plugin, the check, and how to state an exception."""
-        name, source = self.subject.name, self.subject.source
-        who = f"'{name}' ({source})" if source else f"'{name}'"
-        way_out = (
+        name = self.subject.name
+        excuse = (
             f'or, if the method is so: [{name}.exceptions] {self.check} = "why", in plugin.toml'
         )
+        self._raise(what, evidence, (excuse,))
+
+    def broken(self, what: str, *evidence: str) -> NoReturn:
+        """Raise a failure that no method can be excused for, such as an exception or NaN."""
+        self._raise(what, evidence, ())
+
+    def inconclusive(self, what: str, *evidence: str) -> NoReturn:
+        """Say that the check cannot tell, and why."""
+        raise Inconclusive(f"{self._who}: {self.check} is inconclusive: {what}", *evidence)
+
+    @property
+    def _who(self) -> str:
+        name, source = self.subject.name, self.subject.source
+        return f"'{name}' ({source})" if source else f"'{name}'"
+
+    def _raise(self, what: str, evidence: tuple[str, ...], excuse: tuple[str, ...]) -> NoReturn:
         raise CheckFailure(
-            f"{who} fails {self.check}: {what}", *evidence, way_out, plugin=name, check=self.check
+            f"{self._who} fails {self.check}: {what}",
+            *evidence,
+            *excuse,
+            plugin=self.subject.name,
+            check=self.check,
+            cause="\n".join([what, *evidence]),
         )
 
 
@@ -111,15 +143,15 @@ def _run(body: Callable[[Case], None], case: Case) -> None:
     """Turn whatever the plugin makes the core raise into a failure of this check."""
     try:
         body(case)
-    except CheckFailure:
+    except (CheckFailure, Inconclusive):
         raise
     except AecoreError as error:
-        case.fail(error.what, *error.evidence)
+        case.broken(error.what, *error.evidence)
     except Exception as error:
         frame = traceback.extract_tb(error.__traceback__)[-1]
         place = f"at: {'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}"
         try:
-            case.fail(f"{type(error).__name__}: {error}", place)
+            case.broken(f"{type(error).__name__}: {error}", place)
         except CheckFailure as failure:
             raise failure from error
 

@@ -18,15 +18,12 @@ from aecore.model import Model, evaluating
 from aecore.plugin import Plugin
 from aecore.runs.checkpoint import load_tensors, save_tensors
 from aecore.streams import Streams, stream
+from aecore.testing.compare import changed, difference, largest, shown
 from aecore.testing.lab import (
     batch_of,
     build,
-    changed,
     corpus,
-    difference,
-    largest,
     reopen,
-    shown,
     step_on,
     training,
     values_of,
@@ -239,6 +236,23 @@ def check_resumed_run_is_identical(case: Case) -> None:
     case.require(
         found == whole.weights, "a killed and resumed run ends with other weights", *lines, likely
     )
+    name = case.subject.name
+    one, other = (_numbers(run.model.plugin(name)) for run in (whole.trainer, trainer))
+    lost = [f"self.{key}: {one[key]!r}, and {other.get(key)!r} with kills" for key in one]
+    lost = [line for line, key in zip(lost, one, strict=True) if one[key] != other.get(key)]
+    due = "due: state that matters, now or later, is a buffer: register_buffer(name, tensor)"
+    case.require(not lost, "a killed and resumed run ends with other Python numbers", *lost, due)
+
+
+def _numbers(plugin: Plugin) -> dict[str, str]:
+    """The numbers, and lists of numbers, that the plugin keeps in attributes."""
+    own = {key: value for key, value in vars(plugin).items() if not key.startswith("_")}
+    kinds = (bool, int, float, list, tuple, dict)
+    return {
+        key: repr(value)
+        for key, value in own.items()
+        if isinstance(value, kinds) and key not in {"logged", "training"}
+    }
 
 
 def _evaluate(model: Model, batch_size: int = 4) -> Figures:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from aecore.testing.registry import CHECKS, Check, CheckFailure
+from aecore.testing.registry import CHECKS, Check, CheckFailure, Inconclusive
 from aecore.testing.subject import Subject
 
-Status = Literal["passed", "failed", "excepted", "not applicable"]
+Status = Literal["passed", "failed", "excepted", "inconclusive", "not applicable"]
 
 
 @dataclass(frozen=True)
@@ -18,9 +18,10 @@ class CheckResult:
     """What came of one check.
 
     Attributes:
-        status: passed; failed; excepted, where plugin.toml says why it fails; not applicable, where
-            nothing is promised.
+        status: passed; failed; excepted, where plugin.toml says why it fails; inconclusive, where
+            an estimate is too noisy to tell; not applicable, where nothing is promised.
         message: the failure, the reason of the exception, or why the check does not apply.
+        cause: of a failure, what is wrong; equal in all checks that fail for one fault.
     """
 
     check: str
@@ -28,6 +29,7 @@ class CheckResult:
     status: Status
     seconds: float = 0.0
     message: str = ""
+    cause: str = ""
 
 
 def promised_checks(subject: Subject) -> list[Check]:
@@ -71,14 +73,27 @@ def _result(check: Check, subject: Subject) -> CheckResult:
     exception = excepted(check, subject)
     began = time.perf_counter()
     status: Status = "passed"
-    message = ""
+    message = cause = ""
     try:
         check(subject)
         if exception and not subject.settings:
             status, message = "failed", _needless(check, subject, exception)
     except CheckFailure as failure:
         status, message = ("excepted", exception) if exception else ("failed", str(failure))
-    return CheckResult(check.name, check.promise, status, time.perf_counter() - began, message)
+        cause = "" if exception else failure.cause
+    except Inconclusive as doubt:
+        status, message = "inconclusive", str(doubt)
+    seconds = time.perf_counter() - began
+    return CheckResult(check.name, check.promise, status, seconds, message, cause)
+
+
+def by_cause(results: Iterable[CheckResult]) -> list[list[CheckResult]]:
+    """The failed checks, those with one cause together, the most frequent first."""
+    groups: dict[str, list[CheckResult]] = {}
+    for result in results:
+        if result.status == "failed":
+            groups.setdefault(result.cause or result.message, []).append(result)
+    return sorted(groups.values(), key=len, reverse=True)
 
 
 def excepted(check: Check, subject: Subject) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 from aecore.catalogue import Catalogue
 from aecore.errors import AecoreError, ConfigError
 from aecore.names import normalise
-from aecore.testing import CHECKS, CheckResult, Subject, promised_checks, run_checks
+from aecore.testing import CHECKS, CheckResult, Subject, by_cause, promised_checks, run_checks
 from aecore_cli.show import note, raw
 
 #: Seconds between two lines where there is no terminal.
@@ -65,7 +65,9 @@ class Report:
 
     def as_data(self) -> dict[str, Any]:
         """For ``--json``."""
-        counts = {word: self.count(word) for word in ("passed", "failed", "excepted")}
+        counts = {
+            word: self.count(word) for word in ("passed", "failed", "excepted", "inconclusive")
+        }
         checks = [
             {
                 "check": r.check,
@@ -189,13 +191,20 @@ def verdict_lines(report: Report) -> list[str]:
         f"{report.count('passed')} passed, {report.count('failed')} failed, "
         f"{report.count('excepted')} excepted"
     )
+    if report.count("inconclusive"):
+        counts += f", {report.count('inconclusive')} inconclusive"
     lines = [f"{report.name} ({report.source}): {counts}; {apart} do not apply"]
     if report.ran < report.promised or not report.promised:
         lines.append(f"failed: {report.ran} of {report.promised} promised checks ran")
-    lines += [f"\n{result.message}" for result in report.results if result.status == "failed"]
+    for group in by_cause(report.results):
+        lines.append(f"\n{group[0].message}")
+        if others := [result.check for result in group[1:]]:
+            lines.append(f"  for the same cause fail: {', '.join(others)}")
+    doubtful = [result.message for result in report.results if result.status == "inconclusive"]
     excepted = [result for result in report.results if result.status == "excepted"]
     return [
         *lines,
+        *(f"\n{message}" for message in doubtful),
         *(f"\nexcepted: {result.check}\n  reason: {result.message}" for result in excepted),
     ]
 

@@ -25,7 +25,7 @@ QUICK = [
 def quick(monkeypatch):
     """A kit of three checks, one of which applies to kl_penalty alone."""
     kit = {name: testing.CHECKS[name] for name in QUICK}
-    for module in ("aecore.testing.runner", "aecore_cli.checking", "aecore.testing.declarations"):
+    for module in ("aecore.testing.runner", "aecore_cli.checking"):
         monkeypatch.setattr(f"{module}.CHECKS", kit)
 
 

@@ -145,7 +145,7 @@ class Thawed(Network):
     @hookimpl
     def extra_loss(self, step):
         with torch.no_grad():
-            self.nu.bias.add_(0.1)
+            self.nu.weight.add_(0.1)
         return self.penalty(step)
 
 
@@ -153,7 +153,7 @@ def test_a_frozen_parameter_that_moves(fails):
     fails(
         kit.check_every_parameter_is_trained,
         Thawed,
-        """'nu.bias' has the role frozen, but was changed
+        """'nu.weight' has the role frozen, but was changed
   likely: an update of the plugin's own""",
     )
 

@@ -371,26 +371,56 @@ DRAWS = {"check_other_seed_other_result"}
 KL = {"check_kl_gradient_is_as_declared"}
 TRUE = {"check_kl_agrees_with_monte_carlo"}
 TRAINED = {"check_every_parameter_is_trained"}
+PLACED = {"check_parameters_are_in_their_places"}
+STEP = {"check_steps_do_not_wait"}
+MEANS = {"check_samples_are_averaged"}
+SLOPES = {"check_gradients_are_derivatives"}
 PRIOR = {"check_leading_axes", "check_levels_are_true", *TRUE, *KL, *DRAWS, *TRAINED}
 PROMISED = {
-    FullCovariance: POSTERIOR | KL | TRUE | DRAWS | TRAINED | density("posterior"),
-    KnownFromTheNoise: POSTERIOR | KL | TRUE | DRAWS | TRAINED | density("posterior"),
-    LearnedPrior: PRIOR | density("prior") | {"check_prior_is_differentiable"},
-    PseudoInputs: PRIOR
+    FullCovariance: STEP | PLACED | POSTERIOR | KL | TRUE | DRAWS | TRAINED | density("posterior"),
+    KnownFromTheNoise: STEP
+    | PLACED
+    | POSTERIOR
+    | KL
+    | TRUE
+    | DRAWS
+    | TRAINED
+    | density("posterior"),
+    LearnedPrior: STEP | PLACED | PRIOR | density("prior") | {"check_prior_is_differentiable"},
+    PseudoInputs: STEP
+    | PLACED
+    | PRIOR
     | density("prior")
     | {"check_prior_is_differentiable", "check_stages_train_their_roles_alone"},
-    Dual: POSTERIOR
+    Dual: STEP
+    | PLACED
+    | MEANS
+    | SLOPES
+    | POSTERIOR
     | KL
     | DRAWS
     | TRAINED
     | {"check_critic_leaves_main_parameters", "check_joint_step_leaves_the_critic"},
-    Point: POSTERIOR | KL | TRAINED,
-    LanguageModel: POSTERIOR | KL | {"check_leading_axes"},
-    Penalty: KL | DRAWS | {"check_sentences_do_not_couple", "check_levels_are_true"},
+    Point: STEP | PLACED | MEANS | POSTERIOR | KL | TRAINED,
+    LanguageModel: STEP | MEANS | POSTERIOR | KL | {"check_leading_axes"},
+    Penalty: STEP
+    | MEANS
+    | SLOPES
+    | KL
+    | DRAWS
+    | {"check_sentences_do_not_couple", "check_levels_are_true"},
     Staged: DRAWS | {"check_stages_train_their_roles_alone"},
-    Busy: DRAWS | {"check_corrupted_input_is_a_batch"},
-    ManySamples: DRAWS,
-    Circle: POSTERIOR | KL | DRAWS | TRAINED | density("prior") | {"check_leading_axes"},
+    Busy: STEP | DRAWS | {"check_corrupted_input_is_a_batch"},
+    ManySamples: STEP | MEANS | SLOPES | DRAWS,
+    Circle: STEP
+    | PLACED
+    | MEANS
+    | POSTERIOR
+    | KL
+    | DRAWS
+    | TRAINED
+    | density("prior")
+    | {"check_leading_axes"},
 }
 
 

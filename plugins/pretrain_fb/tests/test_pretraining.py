@@ -13,7 +13,8 @@ import aecore
 from aecore import Sizes
 from aecore.errors import AecoreError
 from aecore.testing import Subject, parametrize_with_checks
-from aecore.testing.lab import batch_of, build, snapshot, step_on, training
+from aecore.testing.compare import snapshot
+from aecore.testing.lab import batch_of, build, step_on, training
 
 TINY = {
     "model.embedding": 5,
