@@ -247,3 +247,14 @@ def test_a_number_that_matters_late(fails):
   self.count: '6', and '<n>' with kills
   due: state that matters, now or later, is a buffer: register_buffer(name, tensor)""",
     )
+
+
+class Plain(Plugin):
+    @hookimpl
+    def objective(self, step):
+        return step.rec.mean(1) + step.beta * step.kl_loss.sum(1)
+
+
+def test_where_the_core_waits_inside_of_a_hook_is_not_the_plugin(subject_of):
+    declared = {"objective_gradient": ["encoder", "decoder"]}
+    kit.check_steps_do_not_wait(subject_of(Plain, provides=declared))
