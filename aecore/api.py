@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,8 @@ import torch
 from aecore.assembly import Assembly, assemble, assemble_run, resolve_device, resolve_precision
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
+from aecore.data.recipe import UNITS
+from aecore.data.remarks import remarks
 from aecore.data.spec import DataSpec
 from aecore.errors import ConfigError, RunError
 from aecore.evaluation.protocol import Tick
@@ -192,15 +194,24 @@ def evaluate(
     iw_samples: int | None = None,
     tick: Tick | None = None,
     data: str | None = None,
+    registries: Sequence[str | Path] = (),
+    tell: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Any]:
     """The figures of ``aecore evaluate --json``; with a ``judge``, those of `Run.judge` too.
+
+    Args:
+        registries: files that list further plugins, for the error that names a missing one.
+        tell: called with a line where the run was trained with other versions.
 
     Raises:
         CompositionError: when the likelihood of the judge is not exact; nothing has been measured
             then.
     """
-    run = Run.load(path, device, data=data)
-    other = None if judge is None else Run.load(judge, device)
+    catalogue = Catalogue.discover(registries)
+    run = Run.load(path, device, catalogue, data)
+    if run.changed_versions:
+        tell(f"note: '{path}' was trained with other versions: {', '.join(run.changed_versions)}")
+    other = None if judge is None else Run.load(judge, device, catalogue)
     if other is None:
         return run.evaluate(split, limit, iw_samples, tick)
     verdict = run.judge(other, split, limit, tick)
@@ -250,43 +261,15 @@ def _load_corpus(config: RunConfig, progress: Progress, vocabulary: Any = None) 
     return corpus
 
 
-#: The share of unknown words that is said, that is too many, and by how much more than in training.
-SAID, MANY, MORE = 0.005, 0.2, 0.02
-
-
-def _unknown_lines(corpus: Corpus) -> list[str]:
-    """The shares of unknown words, and what to do where they spoil the figures."""
-    splits = {name: corpus.split(name) for name in ("train", "valid", "test")}
-    shares = {
-        name: split.unknown / max(1, split.tokens - len(split)) for name, split in splits.items()
-    }
-    if max(shares.values()) < SAID:
-        return []
-    told = ", ".join(f"{share:.1%} of {name}" for name, share in shares.items())
-    lines = [f"unknown words: {told}"]
-    unseen = max(shares["valid"], shares["test"])
-    if unseen > shares["train"] + MORE:
-        lines.append(
-            "warning: valid or test have words that training has not, which cost 13 nats or more "
-            "each\n  try: --set data.min_count=2, or --set data.vocabulary=bpe"
-        )
-    elif unseen > MANY:
-        lines.append(
-            "warning: so many unknown words are cheap to predict, and perplexities read low\n"
-            "  try: --set data.vocabulary=bpe, which knows every text"
-        )
-    return lines
-
-
 def _announce(trainer: Trainer, assembly: Assembly) -> None:
     corpus, model, train = trainer.corpus, trainer.model, trainer.config.train
-    for line in _unknown_lines(corpus):
+    for line in remarks(corpus):
         trainer.progress.note(line)
     parameters = sum(p.numel() for p in model.parameters())
     trainer.progress.note(
         f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} "
         f"sentences, "
-        f"{len(corpus.vocabulary):,} words, {parameters:,} parameters, "
+        f"{len(corpus.vocabulary):,} {UNITS[corpus.vocabulary.kind]}, {parameters:,} parameters, "
         f"K = {model.samples}, seed {train.seed}, {model.device.type}, {train.precision}, recipe "
         f"{train.recipe}, "
         f"{trainer.folder.path}"

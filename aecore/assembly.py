@@ -33,13 +33,8 @@ class Assembly:
 
     @property
     def versions(self) -> dict[str, str]:
-        """The versions of aecore, torch and the plugins' distributions."""
-        found = {"aecore": aecore.__version__, "torch": torch.__version__}
-        for part in self.composition.parts:
-            name, _, version = part.distribution.partition(" ")
-            if version:
-                found[name] = version
-        return found
+        """See `versions`."""
+        return versions(self.composition)
 
     def write_out(self, config: RunConfig) -> RunConfig:
         """The configuration with every plugin setting and version in it."""
@@ -61,6 +56,16 @@ class Assembly:
         )
         model.take_products_in(OPERANDS[resolve_precision(config.train.precision, device)])
         return model.to(device)
+
+
+def versions(composition: Composition) -> dict[str, str]:
+    """The versions of aecore, torch and the plugins' distributions."""
+    found = {"aecore": aecore.__version__, "torch": torch.__version__}
+    for part in composition.parts:
+        name, _, version = part.distribution.partition(" ")
+        if version:
+            found[name] = version
+    return found
 
 
 def assemble(

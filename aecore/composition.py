@@ -197,7 +197,8 @@ def _requirements(part: Part) -> dict[str, Level]:
         stated["posterior"] = "gaussian"
     if part.name != DEFAULTS and "posterior_sample" not in part.manifest.hooks:
         stated.setdefault("posterior", "point")
-    return stated
+    # the reason that helps first: without a posterior there is nothing else to speak of
+    return dict(sorted(stated.items(), key=lambda item: item[0] != "posterior"))
 
 
 def _giver(composition: Composition, word: str) -> str:
@@ -238,6 +239,8 @@ def _due(word: str, least: Level) -> str:
 def _shown(word: str, level: Level | None, exact: bool = False) -> str:
     if level is None:
         return "nothing"
+    if (word, level) == ("posterior", "none"):
+        return "none, as in a language model"
     if isinstance(level, frozenset):
         return " and ".join(sorted(level)) or "nothing"
     higher = LEVELS.get(word, ())

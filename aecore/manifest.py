@@ -10,6 +10,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     StringConstraints,
@@ -120,6 +121,13 @@ def _api_range(text: str) -> str:
     return text
 
 
+def _as_many_as_there_are(names: Any) -> Any:
+    """Refuse a long list before each of its names is compared with the known ones."""
+    if isinstance(names, list) and len(names) > len(HOOKS):
+        raise ValueError(f"there are at most {len(HOOKS)} hooks, and {len(names):,} came")
+    return names
+
+
 HookName = Annotated[str, AfterValidator(_known_hook)]
 ApiRange = Annotated[str, AfterValidator(_api_range)]
 Sentence = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -173,7 +181,14 @@ class Manifest(_Data):
 
     summary: str = Field(description="what the method does, in a line")
     api: ApiRange = Field(description="the contracts that it was written for, such as `>=1,<2`")
-    hooks: tuple[HookName, ...] = Field(description="the hooks that the class implements")
+    hooks: Annotated[tuple[HookName, ...], BeforeValidator(_as_many_as_there_are)] = Field(
+        description="the hooks that the class implements"
+    )
+    against: tuple[Literal["collapse"], ...] = Field(
+        (),
+        description="what it is made against, a list: the alarm of a collapsed posterior, one that "
+        'says nothing of the sentence, names what says `["collapse"]`',
+    )
     paper: Paper | None = Field(None, description="where the method comes from; a table")
     provides: Capabilities = Field(
         default_factory=Capabilities,

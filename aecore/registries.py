@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aecore import toml
 from aecore.errors import AecoreError
@@ -32,13 +32,8 @@ class Listing(BaseModel):
     install: str
     summary: str
     hooks: tuple[str, ...] = ()
+    against: tuple[str, ...] = ()
     paper: Paper | None = None
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    plugins: dict[str, Listing] = Field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -49,7 +44,7 @@ class Registries:
         listings: what is listed, by name.
         origins: the file that each name comes from.
         conflicts: a sentence for each name that two files list differently.
-        problems: files that cannot be read; the others count nevertheless.
+        problems: files and entries that cannot be read; the others count nevertheless.
     """
 
     listings: Mapping[str, Listing] = field(default_factory=dict)
@@ -65,11 +60,8 @@ class Registries:
         origins: dict[str, Path] = {}
         conflicts, problems = [], []
         for path in dict.fromkeys([ours, *(Path(name).expanduser() for name in (*named, *others))]):
-            try:
-                found = read_registry(path, required=path != ours)
-            except ManifestError as problem:
-                problems.append(problem)
-                continue
+            found, wrong = entries(path, required=path != ours)
+            problems += wrong
             for name, listing in found.items():
                 if listings.setdefault(name, listing) != listing:
                     counts = f"{origins[name]} counts, {path} does not"
@@ -78,16 +70,16 @@ class Registries:
         return cls(listings, origins, tuple(conflicts), tuple(problems))
 
     def require(self) -> None:
-        """Refuse to go on where a file could not be read.
+        """Refuse to go on where a file or an entry could not be read.
 
         Raises:
-            ManifestError: for the first such file.
+            ManifestError: for the first such problem.
         """
         if self.problems:
             raise self.problems[0]
 
     def warnings(self) -> list[str]:
-        """A line for each file that cannot be read and each name that is listed twice."""
+        """A line for each problem and each name that is listed twice."""
         unread = ["; ".join([problem.what, *problem.evidence[:2]]) for problem in self.problems]
         return [*unread, *self.conflicts]
 
@@ -107,42 +99,63 @@ def read_registry(path: Path, required: bool = False) -> dict[str, Listing]:
     """The plugins that the file lists, by name; none where there is no file, unless it is required.
 
     Raises:
-        ManifestError: for a file that is required and not there, is no TOML, or breaks the schema.
+        ManifestError: for a file that is required and not there, is no TOML, or has an entry that
+            breaks the schema.
     """
+    found, problems = entries(path, required)
+    if problems:
+        raise problems[0]
+    return found
+
+
+def entries(path: Path, required: bool = False) -> tuple[dict[str, Listing], list[ManifestError]]:
+    """The good entries of a file, and what is wrong with the file or with others, one by one."""
     if not path.is_file() and not required:
-        return {}
+        return {}, []
     try:
-        found = _File.model_validate({"plugins": toml.read(path)}).plugins
+        tables = toml.read(path)
     except FileNotFoundError:
-        raise ManifestError(
-            "the registry is not there", f"file: {path}", f"named by: {VARIABLE} or --registry"
-        ) from None
+        return {}, [_absent(path)]
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ManifestError(
-            "the registry cannot be read", f"file: {path}", f"reason: {error}"
-        ) from error
-    except ValidationError as error:
-        lines = [line.removeprefix("plugins.") for line in validation_lines(error, schema=_File)]
-        raise ManifestError("the registry is not valid", f"file: {path}", *lines) from error
-    return _named(found, path)
-
-
-def _named(found: Mapping[str, Listing], path: Path) -> dict[str, Listing]:
-    """The listings under names that settings can reach."""
-    named: dict[str, Listing] = {}
-    for written, listing in found.items():
-        name = normalise(written)
+        problem = ManifestError("the registry cannot be read", f"file: {path}", f"reason: {error}")
+        return {}, [problem]
+    found: dict[str, Listing] = {}
+    problems = []
+    for written, table in tables.items():
         try:
-            check_name(name)
-        except AecoreError as error:
-            raise ManifestError(
-                "the registry is not valid", f"file: {path}", error.what, *error.evidence
-            ) from error
-        if name in named:
-            raise ManifestError(
-                "the registry is not valid",
-                f"file: {path}",
-                f"'{name}' is listed twice, with - and with _",
-            )
-        named[name] = listing
-    return named
+            name, listing = _entry(written, table, path)
+        except ManifestError as problem:
+            problems.append(problem)
+            continue
+        if name in found:
+            twice = f"'{name}' is listed twice, with - and with _"
+            problems.append(ManifestError("the registry is not valid", f"file: {path}", twice))
+        found.setdefault(name, listing)
+    return found, problems
+
+
+def _absent(path: Path) -> ManifestError:
+    """The error for a named file; a relative name means another file in every folder."""
+    lines = [f"file: {path}", f"named by: {VARIABLE} or --registry"]
+    if not path.is_absolute():
+        lines.append(f"looked at: {path.absolute()}; an absolute path holds in every folder")
+    return ManifestError("the registry is not there", *lines)
+
+
+def _entry(written: str, table: object, path: Path) -> tuple[str, Listing]:
+    """One listing under a name that settings can reach.
+
+    Raises:
+        ManifestError: naming the file and the entry.
+    """
+    name = normalise(written)
+    try:
+        check_name(name)
+        return name, Listing.model_validate(table)
+    except ValidationError as error:
+        lines = [f"{written}.{line}" for line in validation_lines(error, schema=Listing)]
+        raise ManifestError("the registry is not valid", f"file: {path}", *lines) from error
+    except AecoreError as error:
+        raise ManifestError(
+            "the registry is not valid", f"file: {path}", error.what, *error.evidence
+        ) from error

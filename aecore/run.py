@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
 
 import torch
 from torch import Tensor
 
-from aecore.assembly import assemble_run, resolve_device
+from aecore.assembly import assemble_run, resolve_device, versions
 from aecore.batch import UNKNOWN
 from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
-from aecore.errors import CompositionError, DataError, RunError
+from aecore.errors import AecoreError, CompositionError, DataError, RunError
 from aecore.evaluation import judge as judging
 from aecore.evaluation.protocol import Tick, evaluate_split
 from aecore.generation.codes import on_space
@@ -24,14 +25,33 @@ from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
 from aecore.generation.strategy import Choice, Strategy
 from aecore.model import Model, evaluating
+from aecore.runs.checkpoint import load_tensors
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.runs.weights import Weights, read_vocabulary
 from aecore.streams import Streams
+from aecore.training.state import TrainState
 
 
 def _damaged(path: Path, reason: object) -> RunError:
     return RunError(f"'{path}' is damaged", f"reason: {reason}")
+
+
+def _stopped(folder: RunFolder) -> list[str]:
+    """Where a run without selected weights stands, and how its weights are had as they are."""
+    try:
+        _, meta = load_tensors(folder.checkpoint)
+        counters = {field.name: meta["state"]["loop"][field.name] for field in fields(TrainState)}
+        state = TrainState(**counters)
+    except (AecoreError, OSError, KeyError, TypeError):
+        return []
+    step = state.step
+    if not state.joint:
+        return [f"its checkpoint stands at step {step} of stage {state.phase + 1}, before all else"]
+    return [
+        f"its checkpoint stands at step {step}; to measure and keep those weights: aecore resume "
+        f"{folder.path} --max-steps {step}"
+    ]
 
 
 class Run:
@@ -79,6 +99,7 @@ class Run:
         if not folder.weights.is_file():
             raise RunError(
                 f"the run '{path}' has no weights yet: it has not reached the end of an epoch",
+                *_stopped(folder),
                 f"to go on with it: aecore resume {path}",
             )
         weights = Weights.read(folder)
@@ -104,6 +125,16 @@ class Run:
         if not isinstance(found, dict):
             raise _damaged(self.folder.summary, "it holds no table")
         return found
+
+    @property
+    def changed_versions(self) -> list[str]:
+        """What the run was trained with and now has in another version, one by one."""
+        then, now = self.config.versions, versions(self.model.composition)
+        return [
+            f"{name} {version} then, {now[name]} now"
+            for name, version in then.items()
+            if now.get(name, version) != version
+        ]
 
     @property
     def has_codes(self) -> bool:
@@ -158,7 +189,9 @@ class Run:
         """The sentence of each latent in z (N, D), the likeliest words by default.
 
         Args:
-            temperature, top_k, top_p, beam, max_length: see `aecore.generation.strategy.Strategy`.
+            temperature, top_k, top_p, beam, unknown: see `aecore.generation.strategy.Strategy`.
+            max_length: words after which a sentence is cut; ``data.max_length`` of the run unless
+                given.
             seed: of the words that are drawn; the same at any batch size.
 
         Raises:
@@ -168,7 +201,11 @@ class Run:
             CompositionError: for a composition without a posterior.
         """
         self._require_codes()
-        return self._decode(z, Strategy(temperature, **choice), seed)
+        return self._decode(z, self._strategy(temperature, choice), seed)
+
+    def _strategy(self, temperature: float | None, choice: Choice) -> Strategy:
+        longest: Choice = {"max_length": self.config.data.max_length}
+        return Strategy(temperature, **(longest | choice))
 
     def _decode(self, z: Tensor, strategy: Strategy, seed: int) -> list[str]:
         latent = self.model.sizes.latent
@@ -195,7 +232,7 @@ class Run:
         """
         if temperature is None and not self.model.reads_latent and choice.get("beam", 1) == 1:
             temperature = 1.0
-        strategy = Strategy(temperature, **choice)
+        strategy = self._strategy(temperature, choice)
         with evaluating(self.model), Streams(seed, self.model.device)("sample", "prior"):
             z = self.model.prior_sample(n)
         return self._decode(z, strategy, seed)

@@ -201,8 +201,8 @@ REFUSED = {
     ("cyclical", "lstm_lm"): (
         "cyclical",
         "lstm_lm",
-        "the gradient of the KL term to reach the encoder",
-        "nothing",
+        "the posterior to be point or better",
+        "none, as in a language model",
     ),
     ("controlvae", "wae_mmd"): (
         "controlvae",
@@ -276,10 +276,15 @@ REFUSED = {
     ("mog_prior", "lstm_lm"): (
         "mog_prior",
         "lstm_lm",
-        "the gradient of the KL term to reach the prior",
-        "nothing",
+        "the posterior to be point or better",
+        "none, as in a language model",
     ),
-    ("dae", "lstm_lm"): ("dae", "lstm_lm", "the posterior to be point or better", "none"),
+    ("dae", "lstm_lm"): (
+        "dae",
+        "lstm_lm",
+        "the posterior to be point or better",
+        "none, as in a language model",
+    ),
     ("savae", "wae_s"): ("savae", "wae_s", "the divergence to be sentence or better", "penalty"),
     ("savae", "wgan"): ("savae", "wgan", "the divergence to be sentence or better", "penalty"),
     ("wae_s", "poincare"): ("wae_s", "poincare", "the posterior to be gaussian", "density"),

@@ -1,5 +1,6 @@
 """docs/hooks.md and the hook contracts say the same, and every hook is really called."""
 
+import inspect
 import re
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from torch import nn
 from torch.distributions import Independent, Normal
 
 from aecore.api import opened
+from aecore.autoencoder import Sizes
+from aecore.batch import Batch
 from aecore.catalogue import Catalogue
 from aecore.data.vocabulary import Vocabulary
 from aecore.evaluation.protocol import evaluate_split
@@ -368,3 +371,13 @@ def test_a_run_of_the_defaults_calls_their_hooks_too(tmp_path, monkeypatch):
     run.sample(2)
     # the analytic KL does not ask for it
     assert heard == {found.hook for found in implementations(Vae)} - {"prior_logprob"}
+
+
+@pytest.mark.parametrize("described", [Batch, PosteriorSample, Sizes, CriticConfig, Stage])
+def test_the_page_names_every_field_of_what_a_plugin_gets_and_gives(described):
+    (table,) = re.findall(rf"(?m)^\| `{described.__name__}` \|.*\n(?:\|.*\n)+", PAGE)
+    fields = {name for name, _ in inspect.getmembers(described, lambda v: isinstance(v, property))}
+    fields |= set(inspect.signature(described).parameters)
+    assert {name for name in fields if not name.startswith(("model_", "_"))} <= set(
+        re.findall(r"`(\w+)", table)
+    )

@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import time
 import tomllib
 from pathlib import Path
 
@@ -49,8 +50,9 @@ def test_a_plain_manifest():
         ({"api": "one"}, "api = 'one': 'one' is no range of API numbers, such as '>=1,<2'"),
         (
             {"hook": "red"},
-            "hook = 'red': it is unknown. Did you mean 'hooks'? known: summary, api, hooks, paper, "
-            "provides, requires, batching, couples, select_on, published, exceptions",
+            "hook = 'red': it is unknown. Did you mean 'hooks'? known: summary, api, hooks, "
+            "against, paper, provides, requires, batching, couples, select_on, published, "
+            "exceptions",
         ),
         ({"batching": "random"}, "batching = 'random': input should be 'bucketed' or 'mixed'"),
         (
@@ -190,3 +192,10 @@ def test_the_page_of_the_manifest_is_that_of_the_schema(monkeypatch):
     (name, table), *more = tomllib.loads(re.search(r"```toml\n(.*?)```", written, re.S)[1]).items()
     assert parse_manifest(table, name, "the page").hooks == ("kl_penalty",)
     assert not more
+
+
+def test_a_list_without_end_is_cut_off_before_it_is_looked_through():
+    began = time.monotonic()
+    error = problems({**PLAIN, "hooks": ["kl_trem"] * 100_000})
+    assert "at most" in str(error)
+    assert time.monotonic() - began < 2

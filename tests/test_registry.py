@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -383,3 +384,24 @@ def test_listing_stays_quick_and_light(zoo):
     assert done.stderr == "set()\n"
     assert done.stdout.count("\n") > len(STATUS)
     assert min(taken) < 1.5  # CPU seconds; 0.3 on an idle machine
+
+
+def test_one_bad_entry_costs_no_other(tmp_path):
+    path = tmp_path / "theirs.toml"
+    one, two, three = (LISTING.format(name=n, distribution="d") for n in ("one", "two", "three"))
+    path.write_text(one + re.sub("paper = .*", "paper = 'ICML 2017'", two) + three)
+    found = Registries.read(tmp_path / "none.toml", [path])
+    assert list(found.listings) == ["one", "three"]
+    (warning,) = found.warnings()
+    assert warning.startswith(f"the registry is not valid; file: {path}; two.paper = 'ICML 2017'")
+
+
+def test_a_relative_name_says_where_it_was_looked_for(tmp_path, monkeypatch):
+    listing(tmp_path / "lab.toml", "new")
+    monkeypatch.setenv("AECORE_REGISTRY", "lab.toml")
+    monkeypatch.chdir(tmp_path)
+    assert "new" in Registries.read(registry_path()).listings
+    (tmp_path / "else").mkdir()
+    monkeypatch.chdir(tmp_path / "else")
+    (problem,) = Registries.read(registry_path()).problems
+    assert f"looked at: {tmp_path / 'else' / 'lab.toml'}" in str(problem)

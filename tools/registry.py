@@ -40,6 +40,7 @@ def listing(folder: Path) -> dict[str, Any]:
             "install": f"pip install {project['name']}",
             "summary": manifest["summary"],
             "hooks": manifest["hooks"],
+            **({"against": manifest["against"]} if "against" in manifest else {}),
             **({"paper": manifest["paper"]} if "paper" in manifest else {}),
         }
         for name, manifest in manifests.items()

@@ -10,9 +10,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from aecore.data.readers import SPLITS, Reading, Report, Source
+from aecore.data.readers import SPLITS, Fault, Reading, Report, Source
 from aecore.data.recipe import EVERY_WORD, Recipe
-from aecore.data.rows import JsonLines, Kind, Row, label_names
+from aecore.data.rows import JsonLines, Kind, Limit, Row, label_names
 from aecore.data.spec import DataSpec
 from aecore.data.splits import Corpus, Originals, Split
 from aecore.data.store import Store
@@ -34,6 +34,13 @@ class Order:
     recipe: Recipe = EVERY_WORD
     vocabulary: Vocabulary | None = None
 
+    @property
+    def limit(self) -> Limit:
+        """The longest text that is kept."""
+        if self.vocabulary is None:
+            return Limit(self.max_length, self.recipe.kind)
+        return Limit.under(self.max_length, self.vocabulary)
+
 
 @dataclass(frozen=True)
 class Contents:
@@ -53,12 +60,14 @@ def build(sources: Mapping[str, Source], order: Order, store: Store) -> Corpus:
     """
     survey = _survey(sources["train"], order)
     known = frozenset(survey.labels)
-    reports = [survey.report]
+    reports = []
+    limit = Limit.under(order.max_length, survey.vocabulary)
     for name in SPLITS:
-        reading = sources[name].read(order.max_length, known)
+        reading = sources[name].read(limit, known)
         rows = islice(reading, survey.sentences if name == "train" else None)
         _write(store, name, _checked(rows, reading, survey, sources), survey)
-        reports += [] if name == "train" else [reading.report]
+        report = reading.report
+        reports.append(_both(survey.report, report, limit) if name == "train" else report)
     store.close()
     contents = Contents(survey.kind, survey.labels, tuple(reports))
     corpus = assemble(store, contents, survey.vocabulary)
@@ -97,7 +106,8 @@ class _Survey:
 
 def _survey(source: Source, order: Order) -> _Survey:
     """Read the training split once, and its head again where the vocabulary is the head's."""
-    reading = source.read(order.max_length)
+    limit = order.limit
+    reading = source.read(limit)
     vocabulary = order.vocabulary
     if vocabulary is None and order.spec.whole:
         vocabulary = Vocabulary.learn(order.recipe, _texts(reading))
@@ -106,12 +116,18 @@ def _survey(source: Source, order: Order) -> _Survey:
             pass
     size = order.spec.size(reading.report.kept)
     if vocabulary is None:
-        vocabulary = Vocabulary.learn(
-            order.recipe, _texts(islice(source.read(order.max_length), size))
-        )
+        vocabulary = Vocabulary.learn(order.recipe, _texts(islice(source.read(limit), size)))
     labels = label_names(reading.lines.labels) if isinstance(reading.lines, JsonLines) else ()
     numbers = {label: number for number, label in enumerate(labels)}
     return _Survey(vocabulary, size, reading.kind, labels, reading.report, numbers)
+
+
+def _both(first: Report, second: Report, limit: Limit) -> Report:
+    """The first pass saw all lines; only the second, which stops at the head, counts byte pairs."""
+    seen, found = (report.dropped.get(limit.reason, Fault()) for report in (first, second))
+    if found.count > seen.count:
+        first.dropped[limit.reason] = found
+    return first
 
 
 def _texts(rows: Iterable[Row]) -> Iterator[str]:

@@ -31,7 +31,7 @@ from aecore.data.vocabulary import Vocabulary
 from aecore.errors import AecoreError, DataError
 
 #: Part of every key; a new number leaves all older entries behind.
-FORMAT = 1
+FORMAT = 2
 #: Up to so many bytes of text may be held in memory where no folder can be written.
 SMALL = 256 * 2**20
 _WORTH_SAYING = 50 * 2**20

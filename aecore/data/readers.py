@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from aecore.data.rows import Bad, JsonLines, Kind, Lines, Row, TextLines
+from aecore.data.rows import Bad, JsonLines, Kind, Limit, Lines, Row, TextLines
 from aecore.errors import DataError, closest
 
 SPLITS = ("train", "valid", "test")
@@ -17,6 +18,8 @@ TOY = "toy"
 FORMATS = (".txt", ".jsonl")
 #: Of a longer line only so much is held in memory, and it is dropped.
 LONGEST_LINE = 2**24
+#: What other tools put around sentences.
+MARKS = re.compile(r"</?s>|<[bes]os>|\[CLS\]|\[SEP\]|\[PAD\]|<pad>|<\|endoftext\|>", re.IGNORECASE)
 _SHOWN_LINES = 5
 _SHOWN_FILES = 8
 
@@ -44,11 +47,23 @@ class Fault:
 
 @dataclass
 class Report:
-    """What became of the lines of one file: the sentences kept, and the lines dropped by reason."""
+    """What became of the lines of one file: the sentences kept, and the lines dropped by reason.
+
+    Attributes:
+        marked: how many of the sentences hold a mark of other tools, such as ``</s>``, by mark.
+    """
 
     file: str
     kept: int = 0
     dropped: dict[str, Fault] = field(default_factory=dict)
+    marked: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, text: str) -> None:
+        """Count a sentence."""
+        self.kept += 1
+        if "<" in text or "[" in text:
+            for mark in set(MARKS.findall(text)):
+                self.marked[mark] = self.marked.get(mark, 0) + 1
 
     def lines(self) -> list[str]:
         """One readable line per reason; none where every line was kept."""
@@ -100,7 +115,7 @@ class Reading:
             except Bad as reason:
                 self.report.dropped.setdefault(str(reason), Fault()).add(number)
             else:
-                self.report.kept += 1
+                self.report.keep(row.text)
                 yield row
         self._require_text()
         if not self.report.kept:
@@ -149,24 +164,23 @@ class Source:
         """A ``.txt`` or ``.jsonl`` file."""
         return cls(path, partial(_lines_of, path), path.suffix == ".jsonl")
 
-    def read(self, max_length: int, known: frozenset[str] | None = None) -> Reading:
+    def read(self, limit: Limit, known: frozenset[str] | None = None) -> Reading:
         """A pass over the rows; ``known`` are the labels of train, and None lets any pass."""
-        lines = JsonLines(max_length, known) if self.json else TextLines(max_length)
-        due = f"one sentence a line, of 1 to {max_length} words, in UTF-8"
+        lines = JsonLines(limit, known) if self.json else TextLines(limit)
         kinds = 'one {"text"}, {"text", "label"} or {"source", "target"}'
-        rows = f"{kinds} a line, of 1 to {max_length} words, in UTF-8"
-        return Reading(self.path, self.raw(), lines, rows if self.json else due)
+        due = f"{kinds if self.json else 'one sentence'} a line, of 1 to {limit.most} {limit.unit}"
+        return Reading(self.path, self.raw(), lines, f"{due}, in UTF-8")
 
 
-def sift(path: Path, raw: Iterable[bytes], max_length: int) -> Text:
-    """Keep sentences of 1 to ``max_length`` words; ``path`` is the file that errors name."""
-    reading = Source(path, lambda: raw).read(max_length)
+def sift(path: Path, raw: Iterable[bytes], limit: Limit) -> Text:
+    """Keep the sentences within ``limit``; ``path`` is the file that errors name."""
+    reading = Source(path, lambda: raw).read(limit)
     return Text([row.text for row in reading], reading.report)
 
 
-def read_file(path: Path, max_length: int) -> Text:
+def read_file(path: Path, limit: Limit) -> Text:
     """The sentences of one text file; lines end at a newline byte and at nothing else."""
-    return sift(path, _lines_of(path), max_length)
+    return sift(path, _lines_of(path), limit)
 
 
 def _lines_of(path: Path) -> Iterator[bytes]:

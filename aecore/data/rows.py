@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple, Protocol
 
-from aecore.data.vocabulary import words
+from aecore.data.recipe import UNITS, VocabularyKind
+from aecore.data.vocabulary import Vocabulary, words
 from aecore.errors import DataError
 
 Kind = Literal["text", "labelled", "pairs"]
@@ -41,31 +43,77 @@ class Lines(Protocol):
         """The row of a stripped line that is not empty; Bad where there is none."""
 
 
+class Limit(NamedTuple):
+    """The longest text that is kept, in tokens.
+
+    Attributes:
+        most: words, characters or byte pairs, as ``kind`` says.
+        pieces: how many byte pairs a text has. While they are still to be learnt, words are
+            counted, of which there are no more.
+    """
+
+    most: int
+    kind: VocabularyKind = "word"
+    pieces: Callable[[str], int] | None = None
+
+    @classmethod
+    def under(cls, most: int, vocabulary: Vocabulary) -> Limit:
+        """The limit for texts that ``vocabulary`` encodes."""
+        return cls(most, vocabulary.kind, lambda text: len(vocabulary.encode([text])[0]))
+
+    @property
+    def unit(self) -> str:
+        """``words``, ``characters`` or ``byte pairs``."""
+        return UNITS[self.kind]
+
+    @property
+    def reason(self) -> str:
+        """Why a text is dropped."""
+        return f"over-long (more than {self.most} {self.unit})"
+
+    def check(self, text: str) -> str:
+        """The text; Bad where it is too long."""
+        if self._exceeded(text):
+            raise Bad(self.reason)
+        return text
+
+    def _exceeded(self, text: str) -> bool:
+        # What has to be cut to be counted is counted only where its characters allow for too many.
+        if self.kind == "char":
+            return len(text) > self.most
+        if len(text) >= 2 * self.most and len(words(text)) > self.most:  # n words and their spaces
+            return True
+        if self.kind == "word" or self.pieces is None:
+            return False
+        # a byte is a pair of its own at worst, and the first word gets a space
+        return len(text.encode()) >= self.most and self.pieces(text) > self.most
+
+
 class TextLines:
     """A sentence a line."""
 
-    def __init__(self, max_length: int) -> None:
+    def __init__(self, limit: Limit) -> None:
         self.kind: Kind | None = "text"
-        self._max_length = max_length
+        self._limit = limit
 
     def read(self, line: str) -> Row:
         """The sentence of a line of text."""
-        return Row(_bounded(line, self._max_length))
+        return Row(self._limit.check(line))
 
 
 class JsonLines:
     """A JSON object a line; the first good one decides which kind all the others must be.
 
     Args:
-        max_length: words of a sentence, source or target at most.
+        limit: of a sentence, source or target.
         known: the labels of the training split, or None where any label is good; ``labels``
             collects those that came.
     """
 
-    def __init__(self, max_length: int, known: frozenset[str] | None = None) -> None:
+    def __init__(self, limit: Limit, known: frozenset[str] | None = None) -> None:
         self.kind: Kind | None = None
         self.labels: set[str | int] = set()
-        self._max_length = max_length
+        self._limit = limit
         self._known = known
 
     def read(self, line: str) -> Row:
@@ -79,7 +127,7 @@ class JsonLines:
             row = Row(
                 self._text(found, "source"),
                 None,
-                (_bounded(references[0], self._max_length), *references[1:]),
+                (self._limit.check(references[0]), *references[1:]),
             )
         elif kind == "labelled":
             row = Row(self._text(found, "text"), self._label(found), _references(found))
@@ -89,7 +137,7 @@ class JsonLines:
         return row
 
     def _text(self, found: dict[str, Any], key: str) -> str:
-        return _bounded(_string(found.get(key), key), self._max_length)
+        return self._limit.check(_string(found.get(key), key))
 
     def _label(self, found: dict[str, Any]) -> str | int:
         label = found.get("label")
@@ -159,11 +207,4 @@ def _string(value: object, key: str) -> str:
             raise Bad("non-UTF-8") from None
     if not (text := value.strip()):
         raise Bad("empty")
-    return text
-
-
-def _bounded(text: str, max_length: int) -> str:
-    # Words are counted only where the characters allow for too many: n words need 2n - 1 of them.
-    if len(text) >= 2 * max_length and len(words(text)) > max_length:
-        raise Bad(f"over-long (more than {max_length} words)")
     return text

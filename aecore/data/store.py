@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
+import zlib
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -12,8 +12,7 @@ from torch import Tensor
 
 #: By the suffix of an array's name.
 DTYPES = {".ids": torch.int32, ".bounds": torch.int64, ".labels": torch.int32, ".json": torch.uint8}
-_PIECES = 64
-_PIECE = 2**16
+_PIECE = 2**20
 
 
 class Store(Protocol):
@@ -86,11 +85,9 @@ class FolderStore:
 
 
 def check(path: Path) -> str:
-    """``SIZE:SHA-256`` of a file: of all of it, or of 64 pieces that add up to 4 MiB."""
-    size = path.stat().st_size
-    digest = sha256()
+    """``SIZE:CRC-32`` of all of a file: against damage, not malice; 3 GB a second."""
+    size = checksum = 0
     with path.open("rb", buffering=0) as file:
-        for number in range(_PIECES) if size > _PIECES * _PIECE else [0]:
-            file.seek((size - _PIECE) * number // (_PIECES - 1))
-            digest.update(file.read(_PIECE if size > _PIECES * _PIECE else size))
-    return f"{size}:{digest.hexdigest()}"
+        while piece := file.read(_PIECE):
+            size, checksum = size + len(piece), zlib.crc32(piece, checksum)
+    return f"{size}:{checksum:08x}"

@@ -1,21 +1,21 @@
-"""The vocabulary: sentences to ids and back, by words or byte pairs, as a tokenizers file."""
+"""The vocabulary: sentences to ids and back, by words, characters or byte pairs."""
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import chain, islice
 from typing import TypeVar
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
 from aecore.batch import END, PAD, START, UNKNOWN
-from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
+from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe, VocabularyKind
 from aecore.errors import RunError
 
 MARKERS = {"<pad>": PAD, "<s>": START, "</s>": END, "<unk>": UNKNOWN}
@@ -37,11 +37,11 @@ def words(sentence: str) -> list[str]:
 
 
 class Vocabulary:
-    """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then words or pieces.
+    """The ids of a corpus: ``<pad>`` 0, ``<s>`` 1, ``</s>`` 2, ``<unk>`` 3, then the text's own.
 
     ``tokenizer`` is what ``tokenizer.json`` holds; the markers are ids of the model, not words of a
     text: where a text spells ``<pad>``, ``<s>`` or ``</s>`` they are read as unknown words, and its
-    own ``<unk>`` is the marker.
+    own ``<unk>`` is the marker. Characters spell all four like anything else.
 
     Example:
         >>> vocabulary = Vocabulary.build(["the cat sat", "the dog"])
@@ -60,7 +60,8 @@ class Vocabulary:
         """The vocabulary of ``sentences``, those of the training split, which are read once."""
         if recipe.kind == "bpe":
             return cls.build_bpe(sentences, recipe.size or BPE_SIZE)
-        return cls.build(sentences, recipe.size, recipe.min_count)
+        build = cls.build_char if recipe.kind == "char" else cls.build
+        return build(sentences, recipe.size, recipe.min_count)
 
     @classmethod
     def build(cls, sentences: Iterable[str], size: int = 0, min_count: int = 1) -> Vocabulary:
@@ -71,15 +72,20 @@ class Vocabulary:
             min_count: how often a word must occur.
         """
         counts = Counter(chain.from_iterable(map(words, sentences)))
-        known = [
-            word for word, count in counts.items() if count >= min_count and word not in MARKERS
-        ]
-        known.sort(key=lambda word: (-counts[word], word))
-        if size:
-            del known[max(0, size - len(MARKERS)) :]
-        ids = {**MARKERS, **{word: number for number, word in enumerate(known, start=len(MARKERS))}}
-        tokenizer = Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
+        tokenizer = _of_tokens(counts, size, min_count)
         tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return cls(tokenizer)
+
+    @classmethod
+    def build_char(cls, sentences: Iterable[str], size: int = 0, min_count: int = 1) -> Vocabulary:
+        """The characters of ``sentences``, the space among them, numbered as words are.
+
+        A character is a Unicode code point; decoding gives the text back, spaces and all.
+        """
+        counts = Counter(chain.from_iterable(sentences))
+        tokenizer = _of_tokens(counts, size, min_count)
+        tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
+        tokenizer.decoder = decoders.Fuse()
         return cls(tokenizer)
 
     @classmethod
@@ -128,6 +134,14 @@ class Vocabulary:
         """The text of ``tokenizer.json``: the same bytes for the same vocabulary."""
         return self.tokenizer.to_str(pretty=True)
 
+    @cached_property
+    def kind(self) -> VocabularyKind:
+        """What its tokens are."""
+        if isinstance(self.tokenizer.model, models.BPE):
+            return "bpe"
+        split = isinstance(self.tokenizer.pre_tokenizer, pre_tokenizers.Split)
+        return "char" if split else "word"
+
     def __len__(self) -> int:
         return self.tokenizer.get_vocab_size()
 
@@ -151,7 +165,8 @@ class Vocabulary:
     def _rows(self, sentences: list[str]) -> list[list[int]]:
         if self._ids is not None:
             look_up = self._ids.__getitem__
-            return [list(map(look_up, words(sentence))) for sentence in sentences]
+            cut: Callable[[str], Iterable[str]] = words if self.kind == "word" else iter
+            return [list(map(look_up, cut(sentence))) for sentence in sentences]
         return [
             found.ids
             for found in self.tokenizer.encode_batch_fast(sentences, add_special_tokens=False)
@@ -159,11 +174,11 @@ class Vocabulary:
 
     @cached_property
     def _ids(self) -> _WordIds | None:
-        """A vocabulary's words, looked up here: the tokenizer's ids, four times as fast."""
+        """Words and characters, looked up here: the tokenizer's ids, four times as fast."""
         found = self.tokenizer
         plain = found.normalizer is None and not found.get_added_tokens_decoder()
         ours = isinstance(found.model, models.WordLevel) and isinstance(
-            found.pre_tokenizer, pre_tokenizers.WhitespaceSplit
+            found.pre_tokenizer, pre_tokenizers.WhitespaceSplit | pre_tokenizers.Split
         )
         return _WordIds(found.get_vocab()) if plain and ours else None
 
@@ -178,6 +193,16 @@ class Vocabulary:
         # The first piece of a sentence has a space before it like any other; words are joined
         # without one.
         return text.removeprefix(" ")
+
+
+def _of_tokens(counts: Counter[str], size: int, min_count: int) -> Tokenizer:
+    """A tokenizer that looks tokens up: the most frequent first, ties alphabetical."""
+    known = [token for token, count in counts.items() if count >= min_count]
+    known = sorted(set(known) - MARKERS.keys(), key=lambda token: (-counts[token], token))
+    if size:
+        del known[max(0, size - len(MARKERS)) :]
+    ids = {**MARKERS, **{token: number for number, token in enumerate(known, len(MARKERS))}}
+    return Tokenizer(models.WordLevel(ids, unk_token="<unk>"))
 
 
 class _WordIds(dict[str, int]):

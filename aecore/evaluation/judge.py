@@ -58,11 +58,13 @@ class Speaker(Protocol):
         """Whether sentences have codes."""
         ...
 
-    def sample(self, n: int, temperature: float, seed: int, *, max_length: int) -> list[str]:
+    def sample(
+        self, n: int, temperature: float, seed: int, *, max_length: int, unknown: bool
+    ) -> list[str]:
         """n sentences, words drawn at a temperature."""
         ...
 
-    def reconstruct(self, sentences: Sequence[str], *, max_length: int) -> list[str]:
+    def reconstruct(self, sentences: Sequence[str], *, max_length: int, unknown: bool) -> list[str]:
         """The likeliest words of each sentence's code."""
         ...
 
@@ -73,17 +75,20 @@ def texts(
     """What a judge reads, by the names of `TEXTS`, N sentences each, at most `JUDGED`.
 
     Samples are draws of the model: latents from the prior, and words at temperature 1.
-    Reconstructions are the likeliest words, and none where there are no codes.
+    Reconstructions are the likeliest words, and none where there are no codes. ``<unk>`` may be
+    written in both, as it may stand in the sentences.
     """
     original = split.head(min(limit or JUDGED, JUDGED))
     rows = pairwise(original.offsets.tolist())
     sentences = [speaker.vocabulary.decode(original.flat[a:b]) for a, b in rows]
     found = {
-        "samples": speaker.sample(len(sentences), 1.0, seed, max_length=max_length),
+        "samples": speaker.sample(len(sentences), 1.0, seed, max_length=max_length, unknown=True),
         "sentences": sentences,
     }
     if speaker.has_codes:
-        found["reconstructions"] = speaker.reconstruct(sentences, max_length=max_length)
+        found["reconstructions"] = speaker.reconstruct(
+            sentences, max_length=max_length, unknown=True
+        )
     return found
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from aecore.autoencoder import Decoder
 from aecore.batch import END, START
+from aecore.generation.strategy import Strategy
 from aecore.generation.words import mask_markers
 
 State = tuple[Tensor, Tensor]
@@ -53,12 +54,13 @@ class _Beam:
         self.state = self.state[0][:, flat], self.state[1][:, flat]
 
 
-def search(decoder: Decoder, rows: Tensor, width: int, max_length: int) -> Tensor:
+def search(decoder: Decoder, rows: Tensor, strategy: Strategy) -> Tensor:
     """(N, max_length): the best sentence found for each condition (N, C), then ``</s>``."""
-    found = torch.full((len(rows), max_length), END, device=rows.device)
-    beam = _start(decoder, rows, width, max_length)
-    for position in range(max_length):
-        _grow(decoder, beam, position)
+    longest = strategy.max_length
+    found = torch.full((len(rows), longest), END, device=rows.device)
+    beam = _start(decoder, rows, strategy.beam, longest)
+    for position in range(longest):
+        _grow(decoder, beam, position, strategy.unknown)
         ended = beam.words[:, 0] == END
         if bool(ended.any()):
             found[beam.numbers[ended]] = beam.history[ended, 0]
@@ -84,11 +86,11 @@ def _start(decoder: Decoder, rows: Tensor, width: int, max_length: int) -> _Beam
     )
 
 
-def _grow(decoder: Decoder, beam: _Beam, position: int) -> None:
+def _grow(decoder: Decoder, beam: _Beam, position: int, unknown: bool) -> None:
     """One word more for every hypothesis, and the W best of all that follow."""
     sentences, width = beam.scores.shape
     logits, state = decoder.advance(beam.words.flatten(), beam.rows, beam.state)
-    gains = mask_markers(logits.log_softmax(-1))  # (B*W, V)
+    gains = mask_markers(logits.log_softmax(-1), unknown)  # (B*W, V)
     if position:
         ended = beam.words.flatten() == END
         gains[ended] = -torch.inf

@@ -44,13 +44,13 @@ def _decode_ids(model: Model, z: Tensor, strategy: Strategy, uniforms: Tensor) -
     """(N, max_length) word ids for latents (N, D), ``</s>`` from where a sentence ends."""
     conditions = model.condition(z.unsqueeze(1)).squeeze(1)  # (N, C)
     if strategy.beam > 1:
-        return beam.search(model.decoder, conditions, strategy.beam, strategy.max_length)
+        return beam.search(model.decoder, conditions, strategy)
 
     def choose(logits: Tensor, numbers: Tensor, position: int) -> Tensor:
         return (
             drawn(logits, uniforms[numbers, position], strategy)
             if strategy.heat
-            else likeliest(logits)
+            else likeliest(logits, strategy.unknown)
         )
 
     return _written(model, conditions, choose, strategy.max_length)

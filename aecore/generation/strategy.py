@@ -17,6 +17,7 @@ class Choice(TypedDict, total=False):
     top_p: float
     beam: int
     max_length: int
+    unknown: bool
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Strategy:
         beam: hypotheses of a beam search, which looks for the sentence with the largest sum of
             log-probabilities, without a length penalty; 1 is none.
         max_length: words after which a sentence is cut.
+        unknown: whether ``<unk>`` may be written. It stands for what the vocabulary lacks, so that
+            it says nothing to a reader; without it, the other words share its probability.
 
     Raises:
         ConfigError: for a value out of its range, or two settings of which one would have no
@@ -48,6 +51,7 @@ class Strategy:
     top_p: float = 1.0
     beam: int = 1
     max_length: int = 100
+    unknown: bool = False
 
     def __post_init__(self) -> None:
         for name, (holds, due) in RANGES.items():

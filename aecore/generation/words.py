@@ -6,20 +6,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from aecore.batch import PAD, START
+from aecore.batch import PAD, START, UNKNOWN
 from aecore.generation.strategy import Strategy
 
 
-def mask_markers(scores: Tensor) -> Tensor:
-    """The scores (..., V) without ``<pad>`` and ``<s>``, in place: they are never targets."""
-    scores[..., PAD] = -torch.inf
-    scores[..., START] = -torch.inf
+def mask_markers(scores: Tensor, unknown: bool) -> Tensor:
+    """The scores (..., V) without ``<pad>`` and ``<s>``, in place: they are never targets.
+
+    Without ``<unk>`` too, unless ``unknown``.
+    """
+    for marker in (PAD, START) if unknown else (PAD, START, UNKNOWN):
+        scores[..., marker] = -torch.inf
     return scores
 
 
-def likeliest(logits: Tensor) -> Tensor:
+def likeliest(logits: Tensor, unknown: bool) -> Tensor:
     """(R,): the likeliest word under logits (R, V)."""
-    return mask_markers(logits).argmax(-1)
+    return mask_markers(logits, unknown).argmax(-1)
 
 
 def drawn(logits: Tensor, uniforms: Tensor, strategy: Strategy) -> Tensor:
@@ -27,7 +30,7 @@ def drawn(logits: Tensor, uniforms: Tensor, strategy: Strategy) -> Tensor:
 
     The order is: temperature, ``top_k``, ``top_p`` of what is left.
     """
-    scores = mask_markers(logits).div_(strategy.heat)
+    scores = mask_markers(logits, strategy.unknown).div_(strategy.heat)
     if not strategy.top_k:
         weights = scores.softmax(-1)
         return invert(

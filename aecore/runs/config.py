@@ -12,7 +12,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from aecore import toml
-from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe
+from aecore.data.recipe import BPE_SIZE, SMALLEST, Recipe, VocabularyKind
 from aecore.errors import ConfigError, closest
 from aecore.manifest import validation_lines
 from aecore.names import normalise
@@ -43,15 +43,17 @@ class DataConfig(Section):
         "toy",
         description="toy, toy:labelled, toy:pairs, or a folder; SPEC[:20%] takes the head of train",
     )
-    max_length: int = Field(200, ge=1, description="longest sentence that is kept, words")
-    vocabulary: Literal["word", "bpe"] = Field(
-        "word", description="words, or byte pairs, of the training sentences"
+    max_length: int = Field(
+        200, ge=1, description="longest sentence that is kept: words, characters or byte pairs"
+    )
+    vocabulary: VocabularyKind = Field(
+        "word", description="words, characters or byte pairs of the training sentences"
     )
     vocabulary_size: int = Field(
         0, ge=0, description="entries at most, markers included; 0: no limit, and 8000 for bpe"
     )
     min_count: int = Field(
-        1, ge=1, description="how often a word must occur among the training sentences to be known"
+        1, ge=1, description="how often a word or character must occur in training to be known"
     )
 
     @model_validator(mode="before")
@@ -69,7 +71,7 @@ class DataConfig(Section):
                 f"a {self.vocabulary} vocabulary has {least} entries at least, four of them markers"
             )
         if self.vocabulary == "bpe" and self.min_count > 1:
-            raise ValueError("min_count is for words; byte pairs know every text")
+            raise ValueError("min_count is for words and characters; byte pairs know every text")
         return self
 
     @property

@@ -53,6 +53,8 @@ def check_step(
                 phase,
                 step.index,
                 evidence,
+                way="try: aecore plugins check NAME, which compares densities with draws; settings "
+                "within the range where they are exact",
             )
 
 
@@ -107,12 +109,17 @@ def check_critic(call: Call, loss: Tensor, gradients: Iterable[Tensor | None], i
         )
 
 
-def _diverged(what: str, phase: str, index: int, *evidence: str) -> DivergedError:
+SMALLER = "try: a smaller train.lr or train.clip, or another setting of that plugin"
+
+
+def _diverged(
+    what: str, phase: str, index: int, *evidence: str, way: str = SMALLER
+) -> DivergedError:
     return DivergedError(
         f"training stopped: {what} at step {index} of '{phase}'",
         *evidence,
         "the step was not applied; the last checkpoint is kept",
-        "try: a smaller train.lr or train.clip, or another setting of that plugin",
+        way,
     )
 
 

@@ -230,6 +230,8 @@ class Record:
         """Write model.safetensors, the selected weights of a joint step."""
         if ranks.first():
             meta = {"step": step, "data": self.fingerprint, "tokenizer": sha256(self.tokenizer)}
+            # of other weights, once these are there: a run that is extended, and killed, has none
+            self.folder.summary.unlink(missing_ok=True)
             save_tensors(self.folder.weights, tensors, meta)
 
     def summary(self, values: Mapping[str, Any]) -> None:

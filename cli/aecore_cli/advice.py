@@ -16,7 +16,9 @@ AGAINST_IDLE = (
     "try: --plugin ae_pretrain: an encoder that knows the sentences before the KL is charged",
 )
 
-#: Hooks that can hold the KL up, and how.
+#: The word of a manifest that names a plugin here.
+COLLAPSE = "collapse"
+#: How plugins against a collapse hold the KL up, by hook.
 REMEDIES = {
     "beta_schedule": "a smaller weight on the KL, at first or throughout, or a set point for it",
     "kl_penalty": "part of the KL free of charge",
@@ -44,7 +46,7 @@ def remedies(composition: Composition, catalogue: Catalogue | None = None) -> li
     found = catalogue or Catalogue.discover()
     lines = []
     for hook, effect in REMEDIES.items():
-        names = [name for name in _with_hook(found, hook) if _fits(name, hook, composition, found)]
+        names = [name for name in _against(found, hook) if _fits(name, hook, composition, found)]
         if names:
             *most, last = names
             lines.append(
@@ -74,16 +76,18 @@ def _fits(name: str, hook: str, composition: Composition, catalogue: Catalogue) 
     return True
 
 
-def _with_hook(catalogue: Catalogue, hook: str) -> Iterator[str]:
-    """The names of the plugins that have a hook, installed ones first."""
+def _against(catalogue: Catalogue, hook: str) -> Iterator[str]:
+    """The names of the plugins that say they are against a collapse, by a hook; installed first."""
     for name, entry in catalogue.entries.items():
         if (
             name != DEFAULTS
             and entry.status == "ok"
             and entry.manifest is not None
             and hook in entry.manifest.hooks
+            and COLLAPSE in entry.manifest.against
         ):
             yield name
     for name, listing in catalogue.known.items():
-        if name not in catalogue.entries and hook in listing.hooks:
+        listed = hook in listing.hooks and COLLAPSE in listing.against
+        if name not in catalogue.entries and listed:
             yield name

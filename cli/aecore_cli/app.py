@@ -119,6 +119,7 @@ def evaluate(
         typer.Option(metavar="RUN2", help="A run of lstm_lm, which says how fluent RUN's text is."),
     ] = None,
     data: o.Where = None,
+    registry: o.Registries = None,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
@@ -134,7 +135,18 @@ def evaluate(
     from aecore_cli.progress import listening
 
     with working(), listening() as progress:
-        figures = api.evaluate(run, judge, device, split, limit, iw_samples, progress.check, data)
+        figures = api.evaluate(
+            run,
+            judge,
+            device,
+            split,
+            limit,
+            iw_samples,
+            progress.check,
+            data,
+            registry or [],
+            progress.note,
+        )
     if as_json:
         print_json(figures)
     else:

@@ -19,7 +19,8 @@ def sample(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     beam: o.Beam = 1,
-    max_length: o.MaxLength = 100,
+    max_length: o.MaxLength = None,
+    unknown: o.Unknown = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
@@ -28,7 +29,7 @@ def sample(
 
     Prints a sentence a line; with --json a list of strings.
     """
-    choice = o.choice_of(temperature, top_k, top_p, beam, max_length)
+    choice = o.choice_of(temperature, top_k, top_p, beam, max_length, unknown)
     from aecore import api
 
     with working():
@@ -44,7 +45,8 @@ def reconstruct(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     beam: o.Beam = 1,
-    max_length: o.MaxLength = 100,
+    max_length: o.MaxLength = None,
+    unknown: o.Unknown = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
@@ -54,7 +56,7 @@ def reconstruct(
     Prints each sentence above its reconstruction; into a pipe, both on one line, a tab between;
     with --json a list of objects.
     """
-    choice = o.choice_of(temperature, top_k, top_p, beam, max_length)
+    choice = o.choice_of(temperature, top_k, top_p, beam, max_length, unknown)
     from aecore import api
 
     with working():
@@ -81,7 +83,8 @@ def interpolate(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     beam: o.Beam = 1,
-    max_length: o.MaxLength = 100,
+    max_length: o.MaxLength = None,
+    unknown: o.Unknown = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
@@ -91,7 +94,7 @@ def interpolate(
     Prints a sentence a line, from the reconstruction of the first to that of the second; with
     --json a list of strings.
     """
-    choice = o.choice_of(temperature, top_k, top_p, beam, max_length)
+    choice = o.choice_of(temperature, top_k, top_p, beam, max_length, unknown)
     from aecore import api
 
     with working():
@@ -146,7 +149,8 @@ def decode(
     top_k: o.TopK = 0,
     top_p: o.TopP = 1.0,
     beam: o.Beam = 1,
-    max_length: o.MaxLength = 100,
+    max_length: o.MaxLength = None,
+    unknown: o.Unknown = False,
     seed: o.Seed = 0,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
@@ -155,7 +159,7 @@ def decode(
 
     Prints a sentence a line; with --json a list of strings.
     """
-    choice = o.choice_of(temperature, top_k, top_p, beam, max_length)
+    choice = o.choice_of(temperature, top_k, top_p, beam, max_length, unknown)
     from aecore import api
 
     with working():

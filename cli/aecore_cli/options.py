@@ -26,12 +26,19 @@ def _device(name: str | None) -> str | None:
 
 
 def choice_of(
-    temperature: float | None, top_k: int, top_p: float, beam: int, max_length: int
+    temperature: float | None,
+    top_k: int,
+    top_p: float,
+    beam: int,
+    max_length: int | None,
+    unknown: bool,
 ) -> Choice:
     """The flags that say how words are chosen, checked together before anything is loaded."""
     from aecore.generation.strategy import Strategy
 
-    choice: Choice = {"top_k": top_k, "top_p": top_p, "beam": beam, "max_length": max_length}
+    choice: Choice = {"top_k": top_k, "top_p": top_p, "beam": beam, "unknown": unknown}
+    if max_length is not None:
+        choice["max_length"] = max_length
     Strategy(temperature, **choice)
     return choice
 
@@ -143,7 +150,15 @@ Beam = Annotated[
         metavar="N", show_default=False, help="Search the likeliest sentence with N hypotheses."
     ),
 ]
-MaxLength = Annotated[int, typer.Option(metavar="N", help="Cut a sentence after N words.")]
+MaxLength = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N", help="Cut a sentence after N words; data.max_length of the run unless given."
+    ),
+]
+Unknown = Annotated[
+    bool, typer.Option("--unknown", help="Let <unk> be written; other words otherwise.")
+]
 SentenceFile = Annotated[
     Path | None,
     typer.Argument(

@@ -9,6 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from aecore.data.recipe import UNITS
 from aecore.errors import DataError
 from aecore_cli.show import note, print_json, title
 
@@ -33,18 +34,19 @@ def sentences_for(run: Run, file: Path | None, n: int, rows: bool = False) -> li
     if file is None and not _piped():
         return first_sentences(run, n)
     from aecore.data.readers import read_file, sift
+    from aecore.data.rows import Limit
 
-    longest = run.config.data.max_length
+    limit = Limit.under(run.config.data.max_length, run.vocabulary)
     if file is None or file == STDIN:
-        text = sift(Path("standard input"), _standard_input(), longest)
+        text = sift(Path("standard input"), _standard_input(), limit)
     else:
         _require_lines(file)
-        text = read_file(file, longest)
+        text = read_file(file, limit)
     if rows and text.report.dropped:
         raise DataError(
             "a code is due for every line, and some lines have none",
             *text.report.lines(),
-            f"due: lines of 1 to {longest} words, in UTF-8",
+            f"due: lines of 1 to {limit.most} {limit.unit}, in UTF-8",
         )
     for line in text.report.lines():
         note(f"warning: {line}")
@@ -108,7 +110,8 @@ def note_unknown(run: Run, sentences: list[str]) -> None:
     """Say how many words of the sentences the run does not know."""
     unknown = run.unknown_words(sentences)
     if unknown:
-        words = "word is" if unknown == 1 else "words are"
+        unit = UNITS[run.vocabulary.kind]
+        words = f"{unit[:-1]} is" if unknown == 1 else f"{unit} are"
         note(f"note: {unknown:,} {words} not in the run's vocabulary and read as <unk>")
 
 

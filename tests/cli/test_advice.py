@@ -2,6 +2,8 @@
 with it.
 """
 
+from dataclasses import replace
+
 from support import build, part
 
 from aecore.catalogue import Catalogue
@@ -31,6 +33,16 @@ def test_it_suggests_nothing_that_the_run_would_refuse():
     for name in ("annealing", "betavae", "controlvae", "cyclical", "free_bits"):
         assert name not in text
     assert "lagging" in text
+
+
+def test_a_hook_alone_is_no_remedy():
+    """A plugin whose kl_penalty is no floor is not named: what helps says so itself."""
+    catalogue = Catalogue.discover()
+    entry = catalogue.entries["free_bits"]
+    other = replace(entry, manifest=entry.manifest.model_copy(update={"against": ()}))
+    assert "free_bits" in "\n".join(remedies(build().composition, catalogue))
+    entries = {**catalogue.entries, "free_bits": other}
+    assert "free_bits" not in "\n".join(remedies(build().composition, Catalogue(entries, {})))
 
 
 def test_the_alarm_says_how_much_and_what_to_try():

@@ -166,3 +166,14 @@ def test_sentences_are_any_iterable_but_no_string(run):
     assert found.encode(line for line in lines).equal(found.encode(lines))
     with pytest.raises(DataError, match="a string came"):
         found.encode("hello")
+
+
+def test_sentences_are_cut_where_the_corpus_was(run, monkeypatch):
+    found = aecore.load(run, "cpu")
+    limits = []
+    monkeypatch.setattr(
+        "aecore.run.decode", lambda model, vocabulary, z, strategy: limits.append(strategy)
+    )
+    found.sample(2)
+    found.sample(2, max_length=7)
+    assert [strategy.max_length for strategy in limits] == [200, 7]

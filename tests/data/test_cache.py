@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import random
 import re
 import sys
 import threading
+import zlib
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from aecore.data.corpus import load_corpus
 from aecore.data.readers import find_splits
 from aecore.data.recipe import Recipe
 from aecore.data.spec import DataSpec
-from aecore.data.store import FolderStore, MemoryStore
+from aecore.data.store import FolderStore, MemoryStore, check
 from aecore.errors import DataError
 
 
@@ -220,6 +222,20 @@ def test_a_damaged_entry_is_built_again(spec, in_memory, builds, home, name, dam
     assert notes == [f"the cache entry '{entries(home)[0]}' is damaged and is built again"]
     assert same(in_memory, load_corpus(spec, tell=notes.append))
     assert (len(builds), len(notes)) == (2, 1)
+
+
+def test_one_bit_anywhere_of_a_large_file_is_seen(tmp_path):
+    path = tmp_path / "train.ids"
+    data = bytearray(random.Random(0).randbytes(9 * 2**20 + 5))
+    path.write_bytes(data)
+    due = check(path)
+    for place in (0, 3 * 2**20 + 17, 5 * 2**20, len(data) - 1):
+        data[place] ^= 4
+        path.write_bytes(data)
+        assert check(path) != due
+        data[place] ^= 4
+    path.write_bytes(data)
+    assert check(path) == due == f"{len(data)}:{zlib.crc32(data):08x}"
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
 """Splits, batches and whole corpora, on numbers worked by hand."""
 
+import random
+
 import pytest
 import torch
 
 from aecore.data import toy
 from aecore.data.corpus import Split, load_corpus
+from aecore.data.recipe import Recipe
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import ConfigError, DataError
 
@@ -121,3 +124,31 @@ def test_loading_leaves_the_random_state_alone():
     before = torch.get_rng_state()
     load_corpus("toy")
     assert torch.equal(before, torch.get_rng_state())
+
+
+LONG = "".join(random.Random(0).choices("acgt", k=30_000))
+
+
+@pytest.mark.parametrize(
+    ("kind", "kept", "unit"), [("bpe", 12, "byte pairs"), ("char", 11, "characters")]
+)
+def test_max_length_counts_tokens(tmp_path, kind, kept, unit):
+    lines = ["ab ab ab", "a b c d e f", LONG, "a"]
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.txt").write_text("\n".join(lines))
+    found = load_corpus(str(tmp_path), kept, recipe=Recipe(kind))
+    assert [len(split) for split in (found.train, found.valid, found.test)] == [3, 3, 3]
+    assert int(found.train.lengths.max()) <= kept + 1
+    due = f"over-long (more than {kept} {unit}) line dropped (line 3)"
+    assert [report.lines() for report in found.reports] == [
+        [f"{name}.txt: 1 {due}"] for name in ("train", "valid", "test")
+    ]
+    again = load_corpus(str(tmp_path), kept, found.vocabulary)
+    assert again.fingerprint == found.fingerprint
+
+
+def test_a_split_of_nothing_but_too_many_pieces_is_refused(tmp_path):
+    for name in ("train", "valid", "test"):
+        (tmp_path / f"{name}.txt").write_text("a b\n" if name == "train" else LONG)
+    with pytest.raises(DataError, match=r"valid.txt' holds no sentence[^$]*more than 9 byte pairs"):
+        load_corpus(str(tmp_path), 9, recipe=Recipe("bpe"))

@@ -6,6 +6,7 @@ import pytest
 
 from aecore.data import readers
 from aecore.data.readers import SPLITS, Text, find_splits, read_file
+from aecore.data.rows import Limit
 from aecore.errors import DataError
 
 
@@ -26,7 +27,7 @@ def read_folder(path: Path, max_length: int) -> dict[str, Text]:
     """Every split to its end, as loading a corpus does."""
     read = {}
     for name, source in find_splits(path).items():
-        reading = source.read(max_length)
+        reading = source.read(Limit(max_length))
         read[name] = Text([row.text for row in reading], reading.report)
     assert list(read) == list(SPLITS)
     return read
@@ -61,7 +62,7 @@ def test_the_three_splits(folder):
     ],
 )
 def test_lines_end_at_newlines_only(tmp_path, data, sentences):
-    text = read_file(write(tmp_path / "f.txt", data), 200)
+    text = read_file(write(tmp_path / "f.txt", data), Limit(200))
     assert text.sentences == sentences
     assert text.report.lines() == []
     assert text.report.kept == len(sentences)
@@ -69,7 +70,7 @@ def test_lines_end_at_newlines_only(tmp_path, data, sentences):
 
 def test_bad_lines_are_counted_by_reason_with_their_numbers(tmp_path):
     data = b"one\ntwo\nthree\n\nfive\n\xff six\nseven\na b c d\n   \r\nten\n\xe9\n\n"
-    text = read_file(write(tmp_path / "valid.txt", data), 3)
+    text = read_file(write(tmp_path / "valid.txt", data), Limit(3))
     assert text.sentences == ["one", "two", "three", "five", "seven", "ten"]
     assert text.report.lines() == [
         "valid.txt: 3 empty lines dropped (lines 4, 9, 12)",
@@ -79,7 +80,7 @@ def test_bad_lines_are_counted_by_reason_with_their_numbers(tmp_path):
 
 
 def test_only_the_first_numbers_of_many_bad_lines_are_shown(tmp_path):
-    text = read_file(write(tmp_path / "train.txt", b"a\n" + b"\n" * 1205), 3)
+    text = read_file(write(tmp_path / "train.txt", b"a\n" + b"\n" * 1205), Limit(3))
     assert text.report.lines() == [
         "train.txt: 1,205 empty lines dropped (lines 2, 3, 4, 5, 6 and 1,200 more)"
     ]
@@ -87,7 +88,7 @@ def test_only_the_first_numbers_of_many_bad_lines_are_shown(tmp_path):
 
 def test_a_sentence_of_exactly_max_length_words_is_kept(tmp_path):
     path = write(tmp_path / "f.txt", b"a b c\naaaa bbbb cccc\na b c d\na  b  c\n")
-    assert read_file(path, 3).sentences == ["a b c", "aaaa bbbb cccc", "a  b  c"]
+    assert read_file(path, Limit(3)).sentences == ["a b c", "aaaa bbbb cccc", "a  b  c"]
 
 
 def test_a_missing_folder_names_its_neighbour_and_the_toy(folder, tmp_path):
@@ -206,7 +207,7 @@ def test_a_line_without_end_is_held_only_in_part(tmp_path, monkeypatch):
             tmp_path / "f.txt",
             b"a\n" + b"b " * 2**20 + b"\n" + b"c " * 2**19 + b"\nd\n" + b"e" * 2**21,
         ),
-        3,
+        Limit(3),
     )
     assert text.sentences == ["a", "d"]
     assert text.report.lines() == [

@@ -20,6 +20,7 @@ def recipe(**settings):
         ({}, Recipe("word", 0, 1)),
         ({"vocabulary_size": 100, "min_count": 3}, Recipe("word", 100, 3)),
         ({"vocabulary": "bpe"}, Recipe("bpe", 8000)),
+        ({"vocabulary": "char", "min_count": 2}, Recipe("char", 0, 2)),
         ({"vocabulary": "bpe", "vocabulary_size": 0}, Recipe("bpe", 8000)),
         ({"vocabulary": "bpe", "vocabulary_size": 300}, Recipe("bpe", 300)),
     ],
@@ -31,13 +32,14 @@ def test_settings_to_recipe(settings, made):
 @pytest.mark.parametrize(
     ("settings", "why"),
     [
-        ({"vocabulary": "sentencepiece"}, "'word' or 'bpe'"),
+        ({"vocabulary": "sentencepiece"}, "'word', 'char' or 'bpe'"),
         (
             {"vocabulary": "bpe", "vocabulary_size": 200},
             "a bpe vocabulary has 260 entries at least",
         ),
         ({"vocabulary_size": 4}, "a word vocabulary has 5 entries at least"),
-        ({"vocabulary": "bpe", "min_count": 2}, "min_count is for words"),
+        ({"vocabulary": "bpe", "min_count": 2}, "min_count is for words and characters"),
+        ({"vocabulary": "char", "vocabulary_size": 4}, "a char vocabulary has 5 entries at least"),
         ({"min_count": 0}, "greater than or equal to 1"),
         ({"vocabulary_size": -1}, "greater than or equal to 0"),
     ],

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer, models
 
 from aecore.batch import END, PAD, START, UNKNOWN
 from aecore.data import toy, vocabulary
+from aecore.data.recipe import Recipe
 from aecore.data.vocabulary import Vocabulary, words
 from aecore.errors import RunError
 
@@ -218,3 +219,29 @@ def test_byte_pairs_are_the_same_whatever_the_threads_and_read_back(pieces, monk
 def test_a_small_text_makes_few_pieces():
     assert len(Vocabulary.build_bpe(["a"], 8000)) == 260
     assert len(Vocabulary.build_bpe(["a"], 5)) == 260
+
+
+def test_characters_are_numbered_as_words_are_and_give_the_text_back():
+    known = Vocabulary.build_char(["CC(=O)O", "c1ccccc1 日本"])
+    # c 6 times, then those that come twice, in the order of code points
+    assert known.decode([4, 5, 6, 7]) == "c1CO"
+    assert ids(known, "Cx ") == [6, 3, known.tokenizer.token_to_id(" ")]
+    for text in ("C C  O", "日本1", "1"):
+        assert known.decode(ids(known, text)) == text
+    again = Vocabulary.from_json(known.to_json())
+    assert (again.kind, again.to_json()) == ("char", known.to_json())
+    assert ids(again, "O=C 本") == again.tokenizer.encode("O=C 本").ids
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=("Cs",)), min_size=1).map(str.strip).filter(bool))
+def test_characters_give_back_whatever_they_were_made_of(sentence):
+    known = Vocabulary.build_char([sentence])
+    assert known.decode(known.encode([sentence])[0]) == sentence
+    assert known.encode([sentence])[0].tolist() == known.tokenizer.encode(sentence).ids
+
+
+@pytest.mark.parametrize("kind", ["word", "char", "bpe"])
+def test_the_kind_is_read_back_from_the_file(kind):
+    made = Vocabulary.learn(Recipe(kind), ["a b"])
+    assert (made.kind, Vocabulary.from_json(made.to_json()).kind) == (kind, kind)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from support import build
 
-from aecore.batch import END, PAD, START, Batch
+from aecore.batch import END, PAD, START, UNKNOWN, Batch
 from aecore.generation import beam
 from aecore.generation.decode import decode
 from aecore.generation.strategy import Strategy
@@ -39,9 +39,9 @@ def energies(model, sentences, z):
 
 
 def word_probabilities(model, prefix, z):
-    """p(next word | prefix, z) without the markers that are never targets."""
+    """p(next word | prefix, z) without the markers that are never written."""
     found = energies(model, [[*prefix, word] for word in range(model.sizes.vocabulary)], z)
-    found[[PAD, START]] = torch.inf
+    found[[PAD, START, UNKNOWN]] = torch.inf
     return torch.softmax(-found, 0)
 
 
@@ -179,26 +179,43 @@ def test_a_sentence_ends_at_its_end_or_is_cut(model, corpus):
     assert not any(marker in " ".join(sentences) for marker in ("<s>", "</s>", "<pad>"))
 
 
-def every_sentence(length):
+def every_sentence(length, first):
     """All ended sentences of fewer words, and all that are cut at ``length``."""
-    known = range(3, 11)
+    known = range(first, 11)
     ended = ([*words, END] for n in range(length) for words in itertools.product(known, repeat=n))
     return [*ended, *map(list, itertools.product(known, repeat=length))]
 
 
-def test_a_beam_that_holds_all_sentences_finds_the_likeliest_of_them(model, corpus):
-    sentences = every_sentence(3)
+@pytest.mark.parametrize("unknown", [False, True])
+def test_a_beam_that_holds_all_sentences_finds_the_likeliest_of_them(model, corpus, unknown):
+    sentences = every_sentence(3, UNKNOWN if unknown else UNKNOWN + 1)
     for z in latents(3, 2).split(1):
         best = sentences[int(energies(model, sentences, z).argmin())]
-        (found,) = decode(model, corpus.vocabulary, z, Strategy(beam=9**3, max_length=3))
+        (found,) = decode(
+            model, corpus.vocabulary, z, Strategy(beam=9**3, max_length=3, unknown=unknown)
+        )
         assert found == corpus.vocabulary.decode(best)
+
+
+@pytest.mark.parametrize(
+    "choice", [{}, {"temperature": 2.0}, {"top_k": 3}, {"top_p": 0.9}, {"beam": 4}]
+)
+def test_unknown_words_are_written_only_where_asked_for(model, corpus, choice):
+    shy, free = (
+        decode(
+            model, corpus.vocabulary, latents(60), Strategy(max_length=5, unknown=asked, **choice)
+        )
+        for asked in (False, True)
+    )
+    assert "<unk>" not in " ".join(shy)
+    assert "<unk>" in " ".join(free)
 
 
 def test_a_beam_of_one_is_greedy(model, corpus):
     z = latents(40)
     with torch.no_grad():
         rows = model.eval().condition(z.unsqueeze(1)).squeeze(1)
-        found = beam.search(model.decoder, rows, 1, 12)
+        found = beam.search(model.decoder, rows, Strategy(max_length=12))
     assert [corpus.vocabulary.decode(ids) for ids in found] == decode(
         model, corpus.vocabulary, z, Strategy(max_length=12)
     )

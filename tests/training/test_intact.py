@@ -4,6 +4,7 @@ nothing is lost by it.
 
 import json
 import os
+import re
 import shutil
 import stat
 
@@ -288,3 +289,49 @@ def test_a_plugin_does_not_end_the_process(corpus):
     step = aecore.Step(model, some_batch(), training=True)
     with pytest.raises(aecore.PluginError, match=r"'leaves' .* raised SystemExit in kl_penalty"):
         _ = step.kl_loss
+
+
+SMALL = {"model.sizes": "toy", "train.device": "cpu", "train.batch_size": 16}
+
+
+def test_a_run_that_stopped_in_its_first_epoch_says_how_its_weights_are_had(tmp_path):
+    path = tmp_path / "run"
+    settings = SMALL | {"train.max_steps": 9}
+    with opened(build_config(None, {}, {**settings, "data.spec": "toy[:500]"}, []), path) as it:
+        for _ in range(3):
+            it.advance()
+        it.checkpoint()
+    with pytest.raises(RunError, match="stands at step 3") as caught:
+        aecore.load(path, "cpu")
+    command = next(line for line in caught.value.evidence if "--max-steps" in line)
+    assert command.endswith(f"aecore resume {path} --max-steps 3")
+    assert aecore.resume(path, max_steps=3).summary["steps"] == 3
+    assert aecore.load(path, "cpu").sample(2)
+
+
+def test_a_run_that_is_extended_and_killed_has_no_summary_of_older_weights(tmp_path):
+    path = tmp_path / "run"
+    aecore.train([], "toy[:64]", SMALL | {"train.epochs": 1}, out=path)
+    assert aecore.load(path, "cpu").summary
+    with reopened(path, epochs=3) as trainer:
+        old = trainer.folder.weights.read_bytes()
+        while trainer.folder.weights.read_bytes() == old and trainer.advance():
+            pass
+    run = aecore.load(path, "cpu")
+    assert run.folder.weights.read_bytes() != old
+    assert run.summary == {}
+    assert aecore.resume(path, epochs=3).summary["steps"] == 12
+
+
+def test_a_run_says_what_it_was_trained_with_in_another_version(tmp_path):
+    path = tmp_path / "run"
+    aecore.train(["betavae"], "toy[:64]", SMALL, max_steps=2, out=path)
+    assert aecore.load(path, "cpu").changed_versions == []
+    config = path / "config.toml"
+    text = config.read_text()
+    assert 'aecore-betavae = "' in text
+    config.write_text(re.sub('aecore-betavae = ".*?"', 'aecore-betavae = "0.0.9"', text))
+    said = []
+    aecore.api.evaluate(path, device="cpu", iw_samples=0, limit=4, tell=said.append)
+    (line,) = said
+    assert line.startswith(f"note: '{path}' was trained with other versions: aecore-betavae 0.0.9")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from aecore_poincare import LEAST, Poincare
+from aecore_poincare import LEAST, WIDEST, Poincare
 from torch.distributions import Normal
 
 from aecore import Sizes
@@ -59,7 +59,7 @@ def test_at_the_same_centre_the_divergence_is_that_of_the_normals():
     plugin, features = standing(torch.zeros(1, 3), spread)
     sample = plugin.posterior_sample(features, 40_000)
     log_ratio = (sample.log_prob - plugin.prior_logprob(sample.z)).double()
-    scale = 1.5 / (1 + 0.5 * (-spread).exp()) + LEAST
+    scale = WIDEST / (1 + (WIDEST - 1) * (-spread).exp()) + LEAST
     due = gaussian_kl(torch.zeros(1, 3), scale).sum().item()
     assert abs(log_ratio.mean().item() - due) < 4 * log_ratio.std().item() / 200
 
@@ -69,7 +69,7 @@ def test_without_curvature_it_is_the_vae():
     location, spread = torch.randn(1, 3), 0.5 * torch.randn(1, 3)
     plugin, features = standing(location, spread, curvature=1e-8)
     sample = plugin.posterior_sample(features, 40_000)
-    scale = 1.5 / (1 + 0.5 * (-spread).exp()) + LEAST
+    scale = WIDEST / (1 + (WIDEST - 1) * (-spread).exp()) + LEAST
     assert torch.allclose(sample.mean * 2, location, atol=1e-5)
     assert torch.allclose(
         sample.log_prob, Normal(location, scale).log_prob(2 * sample.z).sum(-1), atol=1e-3
@@ -195,17 +195,52 @@ def test_settings_out_of_range_are_refused(settings):
         Poincare.Config(**settings)
 
 
-def test_a_prior_that_does_not_fit_into_the_ball_is_refused():
-    """At c = 3, D = 32, KL(q, q) reads -0.4 nats; where the message advises, it is 0."""
-    with pytest.raises(ConfigError, match=r"curvature at most 1\.7") as caught:
-        model(latent=32, curvature=3.0)
-    assert "float32 ends at 7.0" in str(caught.value)
-    built = model(latent=32, spread=False, curvature=1.6)
-    z = built.prior_sample(4000)
-    assert (built.space.limit - z.norm(dim=-1)).min() > 0
-    assert (
-        built.prior_logprob(z).mean() - built.prior_logprob(built.prior_sample(4000)).mean()
-    ).abs() < 1
+def volume(length, curvature):
+    """log sinh(sqrt(c) r) / (sqrt(c) r)."""
+    x = math.sqrt(curvature) * length
+    return x + torch.log(-torch.expm1(-2 * x) / (2 * x))
+
+
+def divergence(plugin, mean, scale, n):
+    """log q - log p at n draws, by hyperbolic trigonometry: no point of the ball is computed.
+
+    The draw's distance r from the centre, that of the centre from 0, and the angle between the two
+    give its distance d from 0: cosh d = cosh m cosh r + sinh m sinh r cos t.
+    """
+    c, (d,) = plugin.config.curvature, mean.shape
+    v = scale.double() * torch.randn(n, d).double()
+    m = plugin.ball.distance(torch.zeros_like(mean), mean).double()
+    r = v.norm(dim=-1)
+    cosine = (v @ (mean / mean.norm()).double()) / r
+    k = math.sqrt(c)
+    grown = torch.cosh(k * m) * torch.cosh(k * r) + torch.sinh(k * m) * torch.sinh(k * r) * cosine
+    far = torch.acosh(grown) / k
+    log_q = Normal(0.0, scale.double()).log_prob(v).sum(-1) - (d - 1) * volume(r, c)
+    log_p = -0.5 * far.square() - 0.5 * d * math.log(2 * math.pi) - (d - 1) * volume(far, c)
+    return log_q - log_p
+
+
+@pytest.mark.parametrize(("dimensions", "curvature"), [(32, 0.7), (32, 1.0), (8, 2.1), (2, 3.4)])
+def test_the_widest_and_furthest_posterior_costs_what_trigonometry_says(dimensions, curvature):
+    """Down to the smallest ball that is allowed, nothing is cut off at the edge."""
+    away = torch.full((1, dimensions), 50.0)
+    plugin, features = standing(away, away, curvature=curvature)
+    n = 50_000
+    sample = plugin.posterior_sample(features, n)
+    found = (sample.log_prob - plugin.prior_logprob(sample.z)).double()
+    q = sample.distribution
+    due = divergence(plugin, q.mean[0].double(), q.scale[0], n)
+    error = math.sqrt((found.var().item() + due.var().item()) / n)
+    assert abs(found.mean().item() - due.mean().item()) < 4 * error + 1e-3
+    assert plugin.logged["clipped"].item() < 2e-3
+
+
+def test_posteriors_that_do_not_fit_into_the_ball_are_refused():
+    with pytest.raises(ConfigError, match=r"curvature at most 1,") as caught:
+        model(latent=32, curvature=1.6)
+    assert "float32 ends 9.6 from" in str(caught.value)
+    with pytest.raises(ConfigError, match=r"curvature at most 2\.1"):
+        model(latent=8, curvature=6.6)
 
 
 @parametrize_with_checks("poincare")

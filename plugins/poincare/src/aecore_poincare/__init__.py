@@ -10,10 +10,10 @@ Deviations:
     - The encoder gives the centre in normal coordinates at 0, mu = exp_0(m / lambda_0), and sigma =
       prior_std f(s) with f(0) = 1, so that training starts near the prior. The authors have
       exp_0(m) and softplus(s), other scales of the same.
-    - Both are bounded, smoothly, so that draws stay clear of the edge where float32 ends: f by 1.5,
-      and |m| by what that leaves of the distance. While beta is near 0 nothing else would:
-      unbounded posteriors walked to the edge within 20 steps on PTB, where three draws in four were
-      held back and the KL read -25 nats.
+    - Both are bounded, smoothly, so that draws stay clear of the edge where float32 ends: f by
+      1.25, and |m| by what the longest draws at that leave of the distance. While beta is near 0
+      nothing else would: unbounded posteriors walked to the edge within 20 steps on PTB, where
+      three draws in four were held back and the KL read -25 nats.
     - The gyroplanes are the formula of the paper (see `Gyroplanes`), and their ReLU is left to the
       decoder's own layers.
     - The Riemannian normal is left out: its normaliser is an alternating sum of D terms, hopeless
@@ -47,12 +47,13 @@ __all__ = ["Gyroplanes", "Poincare"]
 
 #: A posterior is no narrower than this, in units of length.
 LEAST = 1e-5
-#: The share of the distance to the edge at which the prior may have its typical draw: at 0.66 the
-#: KL of a distribution from itself reads 0.00 in 32 dimensions, at 0.8 it reads -0.43 nats.
-SHARE = 0.6
-#: The widest posterior, in deviations of the prior, and the share of that distance within which
-#: draws are to stay.
-WIDEST, WITHIN = 1.5, 0.9
+#: The widest posterior, in deviations of the prior. Of D numbers, the length of a draw has the mean
+#: sqrt(D) and the deviation sqrt(1/2), nearly: so many of these beyond the mean still have to fit,
+#: or what is held back at the edge is priced there and the KL reads too low.
+WIDEST, TAIL = 1.25, 3.0
+#: The share of the distance to the edge within which all that is to stay, and the deviations of the
+#: prior that have to be left in it for the centres.
+WITHIN, ROOM = 0.98, 2.0
 
 
 class Poincare(Plugin):
@@ -86,7 +87,7 @@ class Poincare(Plugin):
         super().__init__(config, sizes)
         self.ball = Ball(self.config.curvature)
         self.space = self.ball
-        self._check_reach(sizes.latent)
+        self._check_reach()
         self.head = nn.Linear(sizes.hidden, 2 * sizes.latent, bias=False)
         initialise(self)
         if self.config.decoder == "gyroplane":
@@ -94,22 +95,27 @@ class Poincare(Plugin):
 
     @property
     def furthest(self) -> float:
-        """How far from 0 a centre may lie, given the widest posterior and the edge."""
-        return WITHIN * self.ball.reach - WIDEST * self.config.prior_std * math.sqrt(
-            self.sizes.latent
-        )
+        """How far from 0 a centre may lie, given the longest draws and the edge."""
+        return WITHIN * self.ball.reach - self.longest
 
-    def _check_reach(self, dimensions: int) -> None:
+    @property
+    def longest(self) -> float:
+        """How far from its centre a draw of the widest posterior lies, all but one in 1000."""
+        usual = math.sqrt(self.sizes.latent) + TAIL * math.sqrt(0.5)
+        return WIDEST * self.config.prior_std * usual
+
+    def _check_reach(self) -> None:
         """Draws held back at the edge are priced there, so a KL may read too low."""
-        c, typical = self.config, self.config.prior_std * math.sqrt(dimensions)
-        if typical > SHARE * self.ball.reach:
-            largest = (SHARE * self.ball.reach / typical) ** 2 * c.curvature
+        c, room = self.config, ROOM * self.config.prior_std
+        if self.furthest < room:
+            largest = (WITHIN * self.ball.reach / (self.longest + room)) ** 2 * c.curvature
             raise ConfigError(
-                f"the prior of poincare does not fit into the ball: a draw lies {typical:.1f} from "
-                f"the centre, float32 ends at "
-                f"{self.ball.reach:.1f}",
-                f"curvature {c.curvature:g}, prior_std {c.prior_std:g}, {dimensions} dimensions",
-                f"beyond {SHARE:g} of that distance the KL reads too low",
+                f"the posteriors of poincare do not fit into the ball: draws of a wide one lie "
+                f"{self.longest:.1f} from its centre, and float32 ends {self.ball.reach:.1f} from "
+                f"that of the ball",
+                f"curvature {c.curvature:g}, prior_std {c.prior_std:g}, {self.sizes.latent} "
+                f"dimensions",
+                "what is held back at that edge makes the KL read too low",
                 f"due: curvature at most {largest:.2g}, or a smaller prior_std or model.latent",
             )
 
