@@ -196,12 +196,14 @@ def evaluate(
     data: str | None = None,
     registries: Sequence[str | Path] = (),
     tell: Callable[[str], None] = lambda _: None,
+    save: bool = False,
 ) -> dict[str, Any]:
     """The figures of ``aecore evaluate --json``; with a ``judge``, those of `Run.judge` too.
 
     Args:
         registries: files that list further plugins, for the error that names a missing one.
         tell: called with a line where the run was trained with other versions.
+        save: keep the figures of single sentences; see `Run.evaluate`.
 
     Raises:
         CompositionError: when the likelihood of the judge is not exact; nothing has been measured
@@ -213,9 +215,9 @@ def evaluate(
         tell(f"note: '{path}' was trained with other versions: {', '.join(run.changed_versions)}")
     other = None if judge is None else Run.load(judge, device, catalogue)
     if other is None:
-        return run.evaluate(split, limit, iw_samples, tick)
+        return run.evaluate(split, limit, iw_samples, tick, save)
     verdict = run.judge(other, split, limit, tick)
-    figures = run.evaluate(split, limit, iw_samples, tick)
+    figures = run.evaluate(split, limit, iw_samples, tick, save)
     estimators = {**figures.pop("estimators"), **verdict.pop("estimators")}
     return {**figures, **verdict, "estimators": estimators}
 

@@ -19,13 +19,13 @@ from aecore.data.corpus import Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import AecoreError, CompositionError, DataError, RunError
 from aecore.evaluation import judge as judging
-from aecore.evaluation.protocol import Tick, evaluate_split
+from aecore.evaluation.protocol import Figures, Tick, evaluate_split
 from aecore.generation.codes import on_space
 from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
 from aecore.generation.strategy import Choice, Strategy
 from aecore.model import Model, evaluating
-from aecore.runs.checkpoint import load_tensors
+from aecore.runs.checkpoint import load_tensors, save_tensors
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.runs.weights import Weights, read_vocabulary
@@ -308,12 +308,15 @@ class Run:
         limit: int | None = None,
         iw_samples: int | None = None,
         tick: Tick | None = None,
+        save: bool = False,
     ) -> dict[str, Any]:
         """``aecore evaluate --json`` for a split, or for its first ``limit`` sentences.
 
         Args:
             iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given; 0
                 leaves it out.
+            save: keep the figures of single sentences in the run folder, (N,) float32 each:
+                ``evaluation-<split>.safetensors``.
         """
         settings = self.config.evaluate
         streams = Streams(self.config.train.seed, self.model.device)
@@ -328,4 +331,15 @@ class Run:
             mi=True,
             iw_samples=samples,
         )
+        if save:
+            self._save(split, found)
         return found.report()
+
+    def _save(self, split: str, figures: Figures) -> None:
+        meta = {
+            "split": split,
+            "corpus": self._data or self.config.data.spec,
+            "seed": self.config.train.seed,
+            "estimators": figures.report()["estimators"],
+        }
+        save_tensors(self.folder.evaluation(split), figures.each, meta)

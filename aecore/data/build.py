@@ -10,8 +10,8 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from aecore.data.readers import SPLITS, Fault, Reading, Report, Source
-from aecore.data.recipe import EVERY_WORD, Recipe
+from aecore.data.readers import Fault, Reading, Report, Source
+from aecore.data.recipe import EVERY_WORD, SPLITS, Recipe
 from aecore.data.rows import JsonLines, Kind, Limit, Row, label_names
 from aecore.data.spec import DataSpec
 from aecore.data.splits import Corpus, Originals, Split

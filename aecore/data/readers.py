@@ -10,10 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from aecore.data.recipe import SPLITS
 from aecore.data.rows import Bad, JsonLines, Kind, Limit, Lines, Row, TextLines
 from aecore.errors import DataError, closest
 
-SPLITS = ("train", "valid", "test")
 TOY = "toy"
 FORMATS = (".txt", ".jsonl")
 #: Of a longer line only so much is held in memory, and it is dropped.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+SPLITS = ("train", "valid", "test")
 VocabularyKind = Literal["word", "char", "bpe"]
 #: What the tokens of a vocabulary are called.
 UNITS: dict[VocabularyKind, str] = {"word": "words", "char": "characters", "bpe": "byte pairs"}

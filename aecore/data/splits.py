@@ -14,7 +14,8 @@ from torch import Tensor
 
 from aecore import ranks
 from aecore.batch import END, PAD, START, UNKNOWN, Batch
-from aecore.data.readers import SPLITS, Report
+from aecore.data.readers import Report
+from aecore.data.recipe import SPLITS
 from aecore.data.rows import Kind
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import ConfigError, closest

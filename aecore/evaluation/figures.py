@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 #: What one pass with one draw a sentence gives.
 CHEAP = (
     "sentences",
@@ -52,6 +54,8 @@ class Figures:
         kl_per_dimension: (D,), the mean divergence of each dimension; None where the divergence
             does not factorise.
         estimators: how each figure is estimated, by its name.
+        each: (N,) float32 by name, in the order of the split: ``rec``; ``kl``, ``nll_elbo``,
+            ``nll_iw``, ``iw_ess`` and ``iw_k`` where a sentence has its own.
     """
 
     sentences: int
@@ -73,6 +77,7 @@ class Figures:
     au: int | None = None
     kl_per_dimension: list[float] | None = None
     estimators: dict[str, str] = field(default_factory=dict)
+    each: dict[str, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def row(self) -> dict[str, Any]:
         """What validation writes to metrics.jsonl: the figures that cost no more than the bound."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Split
+from aecore.evaluation.charts import Chart, Curved, chart_of
 from aecore.evaluation.decoding import energies
 from aecore.evaluation.lowrank import LEAST_SAMPLES, RANK, LowRank, low_rank
 from aecore.evaluation.mixture import fit_mixture
@@ -36,8 +37,9 @@ PRIOR_DRAWS = 20_000
 #: The share of samples that a fitted proposal leaves to the prior.
 DEFENCE = 0.1
 #: The proposal in words, where the posterior is none.
-FITTED = "a fitted diagonal Gaussian, a tenth of them of the prior"
-NOT_FITTED = "a Gaussian with the prior's moments, since no fit was better, a tenth of the prior"
+GAUSSIAN, WRAPPED = "diagonal Gaussian", "wrapped normal"
+FITTED = "a fitted {}, a tenth of them of the prior"
+NOT_FITTED = "a {} with the prior's moments, since no fit was better, a tenth of the prior"
 #: Samples, those of the largest weights, whose reconstruction is computed in full.
 HEAVIEST = 32
 #: What the label adds where the low-rank approximation is taken, and sentences that decide on it.
@@ -115,16 +117,21 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     if not model.reads_latent:
         return Importance(model, streams, split.name, _nothing(model), _zero, 1, EXACT)
     own, priced = _has_own_proposal(model), reaches("prior", model.level["prior"], "density")
-    if not (own and priced) and model.level.get("geometry", "euclidean") != "euclidean":
-        return None  # a density that is fitted here lives in R^D
+    chart = chart_of(model.space)
+    if not (own and priced) and chart is None:
+        return None  # nothing is fitted on the sphere
     prior = (
-        Prior(model.prior_logprob, model.prior_sample) if priced else fitted_prior(model, streams)
+        Prior(model.prior_logprob, model.prior_sample)
+        if priced or chart is None
+        else fitted_prior(model, streams, chart)
     )
     if own:
         draw, source = _own(model), "the posterior"
     else:
         proposal = fit_proposal(model, split, streams, prior.log_prob)
-        draw, source = _defended(proposal, prior), FITTED if proposal.fitted else NOT_FITTED
+        draw = _defended(proposal, prior)
+        kind = WRAPPED if isinstance(chart, Curved) else GAUSSIAN
+        source = FITTED.format(kind) if proposal.fitted else NOT_FITTED.format(kind)
     short = low_rank(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
     label = f"importance-weighted, {samples} samples of {source}{prior.label}"
     found = Importance(model, streams, split.name, draw, prior.log_prob, samples, label)
@@ -167,14 +174,12 @@ def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
 
     def draw(features: Tensor, sentence: Batch, samples: int) -> tuple[Tensor, Tensor]:
         spare = int(DEFENCE * samples)
-        z = proposal.sample(features, samples - spare)[0]
-        z = torch.cat([z, prior.sample(spare).to(z)]) if spare else z
-        log_q, share = proposal.log_prob(features, z.unsqueeze(0))[0], spare / samples
-        if spare:
-            log_q = torch.logaddexp(
-                log_q + math.log(1 - share), prior.log_prob(z) + math.log(share)
-            )
-        return z, log_q
+        own, log_own = (found[0] for found in proposal.draw(features, samples - spare))
+        if not spare:
+            return own, log_own
+        z, share = torch.cat([own, prior.sample(spare).to(own)]), spare / samples
+        log_q = torch.cat([log_own, proposal.log_prob(features, z[None, -spare:])[0]])
+        return z, torch.logaddexp(log_q + math.log(1 - share), prior.log_prob(z) + math.log(share))
 
     return draw
 
@@ -190,10 +195,18 @@ def _zero(z: Tensor) -> Tensor:
     return z.new_zeros(len(z))
 
 
-def fitted_prior(model: Model, streams: Streams) -> Prior:
-    """A density for a prior that can only be sampled."""
+def fitted_prior(model: Model, streams: Streams, chart: Chart) -> Prior:
+    """A density for a prior that can only be sampled: a mixture in normal coordinates."""
     with streams("evaluate", "prior"), torch.no_grad():
-        mixture = fit_mixture(model.prior_sample(PRIOR_DRAWS))
+        mixture = fit_mixture(chart.coordinates(model.prior_sample(PRIOR_DRAWS)))
+
+    def log_prob(z: Tensor) -> Tensor:
+        v = chart.coordinates(z)
+        return mixture.log_prob(v) - chart.log_volume(v)
+
+    def sample(n: int) -> Tensor:
+        return chart.point(mixture.sample(n))
+
     fitted = f"{len(mixture.weights)} Gaussians fitted to {PRIOR_DRAWS:,} of its samples"
     label = f"; prior: a mixture of {fitted}"
-    return Prior(mixture.log_prob, mixture.sample, label)
+    return Prior(log_prob, sample, label)

@@ -1,5 +1,7 @@
 """A fitted proposal, a diagonal Gaussian of the features, where the posterior will not do.
 
+On the ball it is a wrapped normal: see `charts`.
+
 Source: the inference network of Kingma and Welling (ICLR 2014), trained after the model instead of
     with it.
 """
@@ -9,7 +11,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from aecore.batch import Batch
 from aecore.data.batching import evaluation_plan
 from aecore.data.corpus import Split
+from aecore.evaluation.charts import Around, Chart, Scale, chart_of
 from aecore.model import Model
 from aecore.streams import Streams
 
@@ -28,8 +30,6 @@ BATCH = 32
 #: The learning rate, over the number of features: they are correlated, and a step adds up.
 RATE = 0.1
 HIDDEN = 128
-#: Deviations lie between exp(-7) and exp(7) of the prior's.
-LARGEST = 7.0
 #: Sentences on which the fit is looked at, and how often.
 CHECKED, LOOKS = 64, 10
 #: Sentences from which the features' mean and deviation are taken, and draws from the prior for its
@@ -37,24 +37,11 @@ CHECKED, LOOKS = 64, 10
 LOOK = 2_000
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Mean and deviation of each column, (1, D) or (1, H)."""
-
-    mean: Tensor
-    deviation: Tensor
-
-    @classmethod
-    def of(cls, rows: Tensor) -> Scale:
-        """Of rows (N, D); a constant column counts as one of deviation 1."""
-        deviation = rows.std(0, keepdim=True) if len(rows) > 1 else torch.ones_like(rows)
-        return cls(rows.mean(0, keepdim=True), torch.where(deviation > 1e-6, deviation, 1.0))
-
-
 class GaussianProposal(nn.Module):
     """q(z given x) = N(m + s mu, diag (s sigma)^2), (mu, log sigma) = W f + V tanh(U f).
 
-    log sigma is bounded smoothly by `LARGEST`; f are the standardised features (B, H).
+    f are the standardised features (B, H); how mu and sigma are bounded, and what stands for the
+    Gaussian on the ball, is the chart's.
 
     It starts at the prior: m and s are the moments of its samples, W and V are 0.
 
@@ -64,9 +51,9 @@ class GaussianProposal(nn.Module):
 
     fitted = False
 
-    def __init__(self, features: Scale, prior: Scale) -> None:
+    def __init__(self, chart: Chart, features: Scale, prior: Scale) -> None:
         super().__init__()
-        self.features, self.prior = features, prior
+        self.chart, self.features, self.prior = chart, features, prior
         width, latent = features.mean.shape[1], prior.mean.shape[1]
         self.straight = nn.Linear(width, 2 * latent)
         self.bent = nn.Sequential(
@@ -76,27 +63,23 @@ class GaussianProposal(nn.Module):
             for parameter in layer.parameters():
                 nn.init.zeros_(parameter)
 
-    def moments(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of z, (B, 1, D)."""
+    def around(self, features: Tensor) -> Around:
+        """q for features (B, H)."""
         standard = (features - self.features.mean) / self.features.deviation
         mean, log_scale = (self.straight(standard) + self.bent(standard)).unsqueeze(1).chunk(2, -1)
-        scale = (LARGEST * (log_scale / LARGEST).tanh()).exp()
-        return self.prior.mean + self.prior.deviation * mean, self.prior.deviation * scale
+        return self.chart.around(mean, log_scale, self.prior)
 
-    def sample(self, features: Tensor, samples: int) -> Tensor:
-        """z (B, K, D), reparameterised."""
-        mean, deviation = self.moments(features)
+    def draw(self, features: Tensor, samples: int) -> tuple[Tensor, Tensor]:
+        """z (B, K, D), reparameterised, and log q(z), (B, K)."""
+        latent = self.prior.mean.shape[1]
         noise = torch.randn(
-            len(features), samples, mean.shape[-1], device=mean.device, dtype=mean.dtype
+            len(features), samples, latent, device=features.device, dtype=features.dtype
         )
-        return mean + deviation * noise
+        return self.around(features).draw(noise)
 
     def log_prob(self, features: Tensor, z: Tensor) -> Tensor:
         """(B, K): log q(z), for z (B, K, D)."""
-        mean, deviation = self.moments(features)
-        return -(
-            0.5 * ((z - mean) / deviation).square() + deviation.log() + 0.5 * math.log(2 * math.pi)
-        ).sum(-1)
+        return self.around(features).log_prob(z)
 
 
 def fit_proposal(
@@ -176,8 +159,9 @@ def _bound(
     samples: int = 1,
 ) -> Tensor:
     """0-d: the mean of -log p(x | z) - log p(z) + log q(z), over sentences and draws."""
-    z = proposal.sample(features, samples)
-    return (model.nll(batch, z) - prior(z) + proposal.log_prob(features, z)).mean()
+    z, log_q = proposal.draw(features, samples)
+    inside = log_q != torch.inf
+    return (model.nll(batch, z) - prior(z) + log_q)[inside].mean()
 
 
 def _gradients(loss: Tensor, proposal: GaussianProposal) -> tuple[Tensor, ...]:
@@ -191,8 +175,10 @@ def _start(model: Model, split: Split) -> GaussianProposal:
         features = torch.cat(
             [model.features(split.batch(indices).to(model.device)) for indices in looked]
         )
-        moments = Scale.of(model.prior_sample(LOOK))
-    return GaussianProposal(Scale.of(features), moments).to(features)
+        chart = chart_of(model.space)
+        assert chart is not None
+        moments = Scale.of(chart.coordinates(model.prior_sample(LOOK)).to(features))
+    return GaussianProposal(chart, Scale.of(features), moments).to(features)
 
 
 def _some(split: Split) -> Batch:

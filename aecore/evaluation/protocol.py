@@ -74,7 +74,7 @@ class _Survey:
         self.model, self.split, self.streams, self.weights = model, split, streams, weights
         self.latents = Latents(model, streams, split.name, len(split), mi)
         self.sums = dict.fromkeys(("objective", "rec", "kl", "nll_iw", "iw_ess"), 0.0)
-        self.tails: list[float | None] = []
+        self.each = _Each(len(split))
         self.by_dimension: Tensor | None = None
         self.done = 0
         self.tick: Tick = tick or (lambda done, total: None)
@@ -87,6 +87,9 @@ class _Survey:
         own = model.objective(step.charged(model.beta))
         for name, value in (("objective", own), ("rec", rec), ("kl", step.kl.sum(1))):
             self.sums[name] += float(value.double().sum())
+        self.each.add("rec", batch.index, rec)
+        if reaches("kl", model.level["kl"], "sentence"):
+            self.each.add("kl", batch.index, step.kl.sum(1))
         if model.level["kl"] == "dimension":
             total = step.kl.double().sum(0).cpu()  # (D,)
             self.by_dimension = total if self.by_dimension is None else self.by_dimension + total
@@ -96,7 +99,10 @@ class _Survey:
             found = self.weights.weigh(batch.rows(here), step.features[here])
             self.sums["nll_iw"] += found.nll
             self.sums["iw_ess"] += found.ess
-            self.tails.append(found.k)
+            for name, one in (("nll_iw", found.nll), ("iw_ess", found.ess), ("iw_k", found.k)):
+                self.each.add(
+                    name, batch.index[here], torch.tensor([math.nan if one is None else one])
+                )
             self.tick(self.done + row + 1, len(self.split))
         self.done += len(batch)
         self.tick(self.done, len(self.split))
@@ -153,6 +159,7 @@ class _Survey:
         elbo = self.sums["rec"] + self.sums["kl"] if bounded else None
         iw = None if self.weights is None else self.sums["nll_iw"]
         mi, mi_batch = self.latents.information()
+        each = self.each.named(bounded, self._weighed)
         return Figures(
             sentences=sentences,
             tokens=tokens,
@@ -174,6 +181,7 @@ class _Survey:
             if self.by_dimension is None
             else (self.by_dimension / sentences).tolist(),
             estimators=self._estimators(estimator),
+            each=each,
         )
 
     @property
@@ -182,8 +190,10 @@ class _Survey:
         return self.weights is not None and self.model.reads_latent
 
     def _bad_tails(self) -> int | None:
-        known = [k for k in self.tails if k is not None]
-        return sum(k > TRUSTED for k in known) if self._weighed and known else None
+        k = self.each.values.get("iw_k")
+        if not self._weighed or k is None or bool(k.isnan().all()):
+            return None
+        return int((k > TRUSTED).sum())
 
     def _estimators(self, kl: str) -> dict[str, str]:
         exact = not self.model.reads_latent and kl == "constant"
@@ -202,6 +212,28 @@ class _Survey:
             + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,
         }
+
+
+class _Each:
+    """Values of single sentences, put where they stand in the split."""
+
+    def __init__(self, sentences: int) -> None:
+        self.sentences = sentences
+        self.values: dict[str, Tensor] = {}
+
+    def add(self, name: str, index: Tensor, values: Tensor) -> None:
+        """Values (B,) of the sentences ``index`` (B,)."""
+        if name not in self.values:
+            self.values[name] = torch.full((self.sentences,), math.nan, dtype=torch.float64)
+        self.values[name][index.cpu()] = values.detach().double().cpu()
+
+    def named(self, bounded: bool, weighed: bool) -> dict[str, Tensor]:
+        """(N,) float32 by name; a bound where there is one, diagnostics where z was weighed."""
+        found = dict(self.values)
+        if bounded:
+            found["nll_elbo"] = found["rec"] + found["kl"]
+        drop = set() if weighed else {"iw_ess", "iw_k"}
+        return {name: value.float() for name, value in found.items() if name not in drop}
 
 
 def _row(sample: PosteriorSample, row: int) -> PosteriorSample:

@@ -35,9 +35,12 @@ class WrappedNormal:
         The density is that of the noise, so it needs no inverse of the map, which can lose every
         digit.
         """
-        noise = torch.randn(
-            *shape, *self.mean.shape, device=self.mean.device, dtype=self.mean.dtype
+        return self.of_noise(
+            torch.randn(*shape, *self.mean.shape, device=self.mean.device, dtype=self.mean.dtype)
         )
+
+    def of_noise(self, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """`rsample` of given eps (..., B, D)."""
         vector = self.scale.double() * noise.double()
         z = self.at(vector)
         held = torch.linalg.vector_norm(z, dim=-1) >= self.ball.limit * (1 - 1e-9)

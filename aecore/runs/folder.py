@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from aecore.data.recipe import SPLITS
 from aecore.errors import ConfigError, RunError
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import TEMPORARY, lock, write_atomic
@@ -25,6 +26,10 @@ class RunFolder:
         self.summary = path / "summary.json"
         self.curves = path / "curves.svg"
 
+    def evaluation(self, split: str) -> Path:
+        """What ``aecore evaluate --save`` writes of a split: energies of single sentences."""
+        return self.path / f"evaluation-{split}.safetensors"
+
     @property
     def files(self) -> tuple[Path, ...]:
         """Every file that a run writes."""
@@ -36,6 +41,7 @@ class RunFolder:
             self.checkpoint,
             self.summary,
             self.curves,
+            *map(self.evaluation, SPLITS),
         )
 
     @classmethod

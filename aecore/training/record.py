@@ -15,6 +15,7 @@ from torch import Tensor
 import aecore
 from aecore import ranks
 from aecore.data.corpus import Corpus
+from aecore.data.recipe import SPLITS
 from aecore.errors import RunError
 from aecore.progress import Progress
 from aecore.runs.checkpoint import load_tensors, save_tensors, sha256
@@ -231,7 +232,8 @@ class Record:
         if ranks.first():
             meta = {"step": step, "data": self.fingerprint, "tokenizer": sha256(self.tokenizer)}
             # of other weights, once these are there: a run that is extended, and killed, has none
-            self.folder.summary.unlink(missing_ok=True)
+            for file in (self.folder.summary, *map(self.folder.evaluation, SPLITS)):
+                file.unlink(missing_ok=True)
             save_tensors(self.folder.weights, tensors, meta)
 
     def summary(self, values: Mapping[str, Any]) -> None:

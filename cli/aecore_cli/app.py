@@ -9,7 +9,7 @@ import typer
 
 from aecore_cli import generating, plugins
 from aecore_cli import options as o
-from aecore_cli.show import print_json, print_table, working
+from aecore_cli.show import note, print_json, print_table, working
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -120,6 +120,10 @@ def evaluate(
     ] = None,
     data: o.Where = None,
     registry: o.Registries = None,
+    save: Annotated[
+        bool,
+        typer.Option("--save", help="Keep the figures of single sentences in the run folder."),
+    ] = False,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
@@ -146,7 +150,10 @@ def evaluate(
             data,
             registry or [],
             progress.note,
+            save,
         )
+    if save:
+        note(f"single sentences: {run / f'evaluation-{split}.safetensors'}")
     if as_json:
         print_json(figures)
     else:

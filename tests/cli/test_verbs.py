@@ -9,6 +9,8 @@ from itertools import pairwise
 
 import pytest
 
+from aecore.runs.checkpoint import load_tensors
+
 TINY = ("--set", "train.max_steps=3", "--set", "train.batch_size=8", "--device", "cpu")
 
 
@@ -182,3 +184,15 @@ def test_figures_that_json_cannot_hold_are_null(cli, run, monkeypatch):
         lambda *_: {"ppl_elbo": float("inf"), "deep": [float("nan")]},
     )
     assert json.loads(cli("evaluate", run, "--json").out) == {"ppl_elbo": None, "deep": [None]}
+
+
+def test_single_sentences_are_kept_where_asked_for(cli, run):
+    kept = run / "evaluation-test.safetensors"
+    said = cli("evaluate", run, "--save", "--iw-samples", "3", "--limit", "5", "--json")
+    assert said.code == 0
+    assert str(kept) in said.err
+    figures, (tensors, meta) = json.loads(said.out), load_tensors(kept)
+    assert tensors["nll_iw"].mean().item() == pytest.approx(figures["nll_iw"], rel=1e-5)
+    assert (meta["split"], meta["seed"]) == ("test", 0)
+    assert meta["estimators"] == figures["estimators"]
+    kept.unlink()

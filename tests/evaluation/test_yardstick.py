@@ -1,0 +1,207 @@
+"""nll_iw where no posterior will do as a proposal, against what is known: closed forms, a language
+model's exact likelihood, a posterior's own estimate, quadrature on the ball.
+"""
+
+import math
+
+import pytest
+import torch
+from quadrature import Point, cells, lively
+from torch.distributions import MultivariateNormal
+
+from aecore import PosteriorSample, hookimpl
+from aecore.evaluation import importance as estimator
+from aecore.evaluation.charts import Curved, Flat, Scale, chart_of
+from aecore.evaluation.protocol import evaluate_split
+from aecore.geometry import Ball, Sphere, WrappedNormal
+from aecore.model import evaluating
+from aecore.streams import Streams
+
+BALL = Ball(0.7)
+CURVED = {**Point.declares["provides"], "geometry": "ball"}
+
+
+def measure(model, split, samples, **options):
+    return evaluate_split(model, split, Streams(0), 4, iw_samples=samples, **options)
+
+
+class OnTheBall(Point):
+    """A code on the ball under a penalty; the prior is a wrapped normal."""
+
+    space = BALL
+    declares = {"provides": {**CURVED, "prior": "density"}}
+
+    @hookimpl
+    def posterior_sample(self, features):
+        v = self.head(features)
+        return PosteriorSample(BALL.exp(torch.zeros_like(v), v / 2).unsqueeze(1))
+
+    @hookimpl
+    def prior_logprob(self, z):
+        return standard(z).log_prob(z.unsqueeze(-2)).squeeze(-1)
+
+    @hookimpl
+    def prior_sample(self, n):
+        return standard(torch.zeros(2)).rsample((n,))[0].squeeze(-2)
+
+
+def standard(like):
+    return WrappedNormal(BALL, like.new_zeros(1, 2), like.new_full((1, 2), 0.9))
+
+
+class BumpsOnTheBall(OnTheBall):
+    """The same with a prior of two bumps that tells no density."""
+
+    declares = {"provides": {**CURVED, "prior": "samples"}}
+    CENTRES = torch.tensor([[0.5, 0.2], [-0.4, -0.4]])
+
+    @hookimpl
+    def prior_logprob(self, z):
+        raise AssertionError("a prior of samples was asked for a density")
+
+    @hookimpl
+    def prior_sample(self, n):
+        side = (torch.rand(n, 1) < 0.3).long().squeeze(1)
+        z, _, _ = WrappedNormal(BALL, self.CENTRES[side], torch.full((n, 2), 0.5)).rsample()
+        return z
+
+    @classmethod
+    def log_prior(cls, z):
+        bumps = WrappedNormal(BALL, cls.CENTRES, torch.full((2, 2), 0.5)).log_prob(z.unsqueeze(-2))
+        return (bumps + torch.tensor([0.7, 0.3]).log()).logsumexp(-1)
+
+
+def exact_on_the_ball(model, split, log_prior):
+    """(N,): -log of the integral over normal coordinates at 0, whose volume element is known."""
+    v, cell = cells()
+    z = BALL.exp(torch.zeros_like(v), v / 2)
+    x = math.sqrt(BALL.curvature) * v.norm(dim=-1).double().clamp(min=1e-6)
+    volume = cell + (torch.sinh(x) / x).log()
+    with evaluating(model):
+        log_p = log_prior(z).double() + volume
+        assert abs(log_p.exp().sum().item() - 1) < 2e-3  # the grid holds the prior
+        rows = [
+            model.nll(split.batch(torch.tensor([n])), z.unsqueeze(0))[0].double()
+            for n in range(len(split))
+        ]
+    return torch.stack([-(log_p - row).logsumexp(0) for row in rows])
+
+
+@pytest.mark.parametrize(
+    ("cls", "log_prior"), [(OnTheBall, None), (BumpsOnTheBall, BumpsOnTheBall.log_prior)]
+)
+def test_on_the_ball_it_is_the_integral(corpus, cls, log_prior):
+    model = lively(cls)
+    exact = exact_on_the_ball(model, corpus.test, log_prior or model.prior_logprob)
+    figures = measure(model, corpus.test, 3000)
+    assert figures.nll_iw == pytest.approx(exact.mean().item(), abs=0.03)
+    assert "wrapped normal" in figures.estimators["nll_iw"]
+    assert ("a mixture of" in figures.estimators["nll_iw"]) == (log_prior is not None)
+    assert figures.iw_ess > 100
+    assert figures.iw_bad <= 3
+
+
+def test_what_the_edge_holds_back_weighs_nothing():
+    """As wide as the ball: what lies beyond the edge is no draw of the density that is told."""
+    chart = Curved(BALL)
+    prior = Scale(torch.zeros(1, 2), torch.full((1, 2), 40.0))
+    zero = torch.zeros(1, 1, 2)
+    z, log_q = chart.around(zero, zero, prior).draw(torch.randn(1, 4000, 2))
+    held = z.norm(dim=-1) >= BALL.limit - 1e-7
+    assert 0.1 < held.float().mean() < 0.99
+    assert ((log_q == torch.inf) != held).float().mean() < 1e-3
+
+
+@pytest.mark.parametrize("dimensions", [2, 32])
+@pytest.mark.parametrize("ask", [-1e3, 0.0, 1e3])
+def test_however_far_and_wide_a_proposal_is_asked_for_it_stays_inside(dimensions, ask):
+    prior = Scale(torch.zeros(1, dimensions), torch.ones(1, dimensions))
+    asked = torch.full((3, 1, dimensions), ask)
+    around = Curved(BALL).around(asked, asked, prior)
+    z, log_q = around.draw(torch.randn(3, 2000, dimensions))
+    assert (log_q == torch.inf).float().mean() < 2e-3
+    close = log_q != torch.inf
+    assert (around.log_prob(z) - log_q)[close].abs().median() < 0.05 + 1e-3 * dimensions
+    assert z.isfinite().all()
+
+
+def test_the_chart_is_one_of_normal_coordinates():
+    v = torch.randn(50, 3, dtype=torch.float64)
+    chart = chart_of(BALL)
+    z = chart.point(v)
+    assert torch.allclose(chart.coordinates(z), v, atol=1e-6)
+    assert torch.allclose(BALL.distance(torch.zeros_like(z), z), v.norm(dim=-1))
+    x = math.sqrt(0.7) * v.norm(dim=-1)
+    assert torch.allclose(chart.log_volume(v), 2 * (torch.sinh(x) / x).log())
+    flat = chart_of(lively().space)
+    assert isinstance(flat, Flat)
+    assert torch.equal(flat.point(flat.coordinates(v)), v)
+    assert not flat.log_volume(v).any()
+    assert chart_of(Sphere()) is None
+
+
+DIMENSIONS, NOISE = 2, 0.4
+
+
+def linear(model, corpus, monkeypatch):
+    """Make every sentence a vector y = A z + noise in place of words; its exact -log p(y)."""
+    made = torch.Generator().manual_seed(3)
+    a = torch.randn(5, DIMENSIONS, generator=made)
+    y = torch.randn(len(corpus.test), 5, generator=made) @ torch.eye(5) * 1.5
+    constant = 2.5 * math.log(2 * math.pi * NOISE**2)
+
+    def energy(number, z):
+        return (0.5 * (y[number] - z @ a.t()) ** 2 / NOISE**2).sum(-1) + constant
+
+    def nll(batch, z):
+        return torch.stack([energy(n, row) for n, row in zip(batch.index, z, strict=True)])
+
+    monkeypatch.setattr(model, "nll", nll)
+    monkeypatch.setattr(model, "condition", lambda z: z)
+    monkeypatch.setattr(
+        estimator, "energies", lambda decoder, sentence, z, short=None: energy(sentence.index[0], z)
+    )
+    covariance = a @ a.t() + NOISE**2 * torch.eye(5)
+    return -MultivariateNormal(torch.zeros(5), covariance).log_prob(y)
+
+
+def test_a_linear_gaussian_decoder_is_its_closed_form(corpus, monkeypatch):
+    model = lively(Point)
+    exact = linear(model, corpus, monkeypatch)
+    with evaluating(model):
+        weights = estimator.importance(model, corpus.test, Streams(0), 20_000)
+        found = []
+        for number in range(len(corpus.test)):
+            sentence = corpus.test.batch(torch.tensor([number]))
+            found.append(weights.weigh(sentence, model.features(sentence)))
+    for one, due in zip(found, exact.tolist(), strict=True):
+        # 4 standard errors of a mean of weights with so many effective samples
+        assert abs(one.nll - due) < 4 / math.sqrt(one.ess) + 1e-3
+
+
+def test_a_gaussian_posterior_gets_the_same_by_a_fit_as_by_itself(corpus, monkeypatch):
+    model = lively()
+    own = measure(model, corpus.test, 3000)
+    monkeypatch.setattr(estimator, "_has_own_proposal", lambda model: False)
+    fitted = measure(model, corpus.test, 3000)
+    assert "of the posterior" in own.estimators["nll_iw"]
+    assert "diagonal Gaussian" in fitted.estimators["nll_iw"]
+    assert fitted.nll_iw == pytest.approx(own.nll_iw, abs=0.03)
+
+
+def test_single_sentences_make_the_means(corpus):
+    model = lively()
+    figures = measure(model, corpus.test, 30)
+    assert set(figures.each) == {"rec", "kl", "nll_elbo", "nll_iw", "iw_ess", "iw_k"}
+    for name in ("rec", "kl", "nll_elbo", "nll_iw", "iw_ess"):
+        assert figures.each[name].shape == (len(corpus.test),)
+        assert figures.each[name].dtype == torch.float32
+        assert figures.each[name].mean().item() == pytest.approx(getattr(figures, name), rel=1e-5)
+    assert int((figures.each["iw_k"] > 0.7).sum()) == figures.iw_bad
+    # in the order of the split, whatever the order in which they were measured
+    single = evaluate_split(model, corpus.test.head(3), Streams(0), 1, iw_samples=30)
+    assert torch.allclose(figures.each["nll_iw"][:3], single.each["nll_iw"], atol=1e-4)
+
+
+def test_a_penalty_is_no_figure_of_a_sentence(corpus):
+    assert set(measure(lively(Point), corpus.test, 0).each) == {"rec"}
