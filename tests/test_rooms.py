@@ -11,13 +11,13 @@ ROOT = Path(__file__).parent.parent
 #: From the ground up: files of the core and folders, which import nothing that stands later.
 FLOORS = (
     "errors", "toml", "lazy", "ranks", "streams", "secondorder", "batch", "posterior", "dropout",
-    "initialisation", "crossentropy", "geometry", "data", "hookspec", "manifest", "names",
-    "registries", "composition", "progress", "autoencoder", "plugin", "catalogue", "hooks", "step",
-    "vae", "model", "runs", "assembly", "generation", "evaluation", "training", "run", "reports",
-    "api", "scaffold", "testing",
+    "initialisation", "crossentropy", "geometry", "matching", "data", "hookspec", "manifest",
+    "names", "registries", "composition", "progress", "autoencoder", "plugin", "catalogue", "hooks",
+    "step", "vae", "model", "runs", "assembly", "generation", "evaluation", "training", "run",
+    "reports", "api", "scaffold", "testing",
 )  # fmt: skip
 #: What a plugin may import: the names of `aecore` itself, and these rooms.
-PUBLIC = ("aecore", "aecore.geometry", "aecore.testing")
+PUBLIC = ("aecore", "aecore.geometry", "aecore.matching", "aecore.testing")
 
 
 def imports(path, with_types=False):
