@@ -11,7 +11,7 @@ from torch import Tensor
 
 from aecore.batch import Batch
 from aecore.composition import DEFAULTS, reaches
-from aecore.data.batching import evaluation_plan
+from aecore.data.batching import Plan, epoch_plan, evaluation_plan
 from aecore.data.corpus import Split
 from aecore.evaluation.figures import Figures
 from aecore.evaluation.importance import EXACT, Importance, importance
@@ -54,9 +54,23 @@ def evaluate_split(
         # what it fits, it fits to the whole split
         weights = importance(model, split, streams, iw_samples)
         survey = _Survey(model, measured, streams, mi, weights, tick)
-        for indices in evaluation_plan(measured, batch_size):
+        for indices in _plan(model, measured, batch_size, streams):
             survey.add(measured.batch(indices).to(model.device))
         return survey.figures()
+
+
+def _mixed(model: Model) -> bool:
+    """Whether a divergence compares the codes of a batch, which are not to be of one length."""
+    coupled = not reaches("kl", model.level["kl"], "sentence")
+    return coupled and model.composition.batching == "mixed"
+
+
+def _plan(model: Model, split: Split, batch_size: int, streams: Streams) -> Plan:
+    """The batches: of like length, which saves pads, or at random, the same at every call."""
+    if not _mixed(model):
+        return evaluation_plan(split, batch_size)
+    with streams("evaluate", split.name, "order"):
+        return epoch_plan(split, batch_size, "mixed")
 
 
 class _Survey:
@@ -206,8 +220,9 @@ class _Survey:
             "kl": kl,
             "penalty": "what kl_term gives; no divergence",
             "mi": "aggregate posterior of the whole split, one sample a sentence",
-            "mi_batch": f"aggregate posterior of {MI_BATCH} sentences of like length, "
-            "one sample a sentence",
+            "mi_batch": f"aggregate posterior of {MI_BATCH} sentences"
+            + ("" if _mixed(self.model) else " of like length")
+            + ", one sample a sentence",
             "au": f"variance of {self.model.space.centres} >= {ACTIVE}"
             + (", less their sampling variance" if self.latents.noisy else ""),
             "kl_per_dimension": kl,

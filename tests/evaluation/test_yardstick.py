@@ -3,6 +3,7 @@ model's exact likelihood, a posterior's own estimate, quadrature on the ball.
 """
 
 import math
+from typing import ClassVar
 
 import pytest
 import torch
@@ -205,3 +206,23 @@ def test_single_sentences_make_the_means(corpus):
 
 def test_a_penalty_is_no_figure_of_a_sentence(corpus):
     assert set(measure(lively(Point), corpus.test, 0).each) == {"rec"}
+
+
+class Coupled(Point):
+    """A penalty that asks of which lengths its batches are."""
+
+    declares = {**Point.declares, "batching": "mixed"}
+    seen: ClassVar[list[list[int]]] = []
+
+    @hookimpl
+    def kl_term(self, step):
+        self.seen.append(step.batch.lengths.tolist())
+        return step.sample.z.mean((0, 1)).square().sum().expand(len(step.batch), 1)
+
+
+def test_a_penalty_that_compares_codes_meets_batches_of_mixed_lengths(corpus):
+    figures = [measure(lively(cls), corpus.train, 0) for cls in (Coupled, Coupled, Point)]
+    half = len(Coupled.seen) // 2
+    assert Coupled.seen[:half] == Coupled.seen[half:]  # the same at every call
+    assert sum(len(set(lengths)) > 1 for lengths in Coupled.seen[:half]) > half / 2
+    assert figures[0].rec == pytest.approx(figures[2].rec, rel=1e-5)

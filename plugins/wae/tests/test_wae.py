@@ -79,7 +79,7 @@ class Apart:
         return [None] * self.n
 
 
-def settled(cls, apart, updates=300, **settings):
+def settled(cls, apart, updates=150, **settings):
     """A plugin whose critic has been trained on the codes as they are."""
     plugin = cls(cls.Config(**settings), aecore.Sizes(9, 2, 3, 3))
     found = list(plugin.parameters_of("critic")) if plugin.critic else []
@@ -131,8 +131,8 @@ def test_the_right_critic_knows_the_jensen_shannon_divergence():
     # by symmetry: twice the mean over draws of the prior of log sigmoid(log p / q)
     ratio = 2 - 2 * torch.randn(200_000)
     js = math.log(2) - torch.nn.functional.softplus(-ratio).mean().item()
-    apart = Apart(n=2000, shift=2.0)
-    plugin = settled(WaeGan, apart, updates=400)
+    apart = Apart(n=1000, shift=2.0)
+    plugin = settled(WaeGan, apart, updates=200, width=64, layers=2)
     losses = [plugin.critic_loss(apart).item() for _ in range(20)]
     assert sum(losses) / 20 == pytest.approx(2 * math.log(2) - 2 * js, abs=0.04)
 

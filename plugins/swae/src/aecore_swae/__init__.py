@@ -4,7 +4,9 @@ Source: Bahuleyan, Mou, Zhou and Vechtomova, NAACL 2019, https://arxiv.org/abs/1
     authors' probabilistic_nlg.
 Deviations, of both:
     - The reconstruction is the sum over a sentence's words; the authors take the mean over words,
-      so that their weights (3 for the MMD) are those of a word: times about 20 here.
+      so that their weights (3 for the MMD) are those of a word, times the length here. The default
+      is 10, and the stochastic one ignores its code at 60 from the start: N(0, I) for every
+      sentence matches the prior, too.
     - The MMD is unbiased over mixed batches; theirs too. No gradient is clipped element by element.
     - The encoder is the core's LSTM, on trained embeddings.
 """

@@ -12,7 +12,7 @@ from aecore.matching import Kernel, imq, mmd
 class MmdConfig(PluginConfig):
     """The setting that both share."""
 
-    weight: float = Field(60.0, gt=0, description="lambda of the MMD, nats per unit of MMD^2")
+    weight: float = Field(10.0, gt=0, description="lambda of the MMD, nats per unit of MMD^2")
 
 
 def kernel_for(latent: int) -> Kernel:

@@ -4,7 +4,8 @@ Source: Tolstikhin et al., ICLR 2018, https://arxiv.org/abs/1711.01558, algorith
     wae.py. With a squared error for a cost it is the adversarial autoencoder of Makhzani et al.
     (2015), https://arxiv.org/abs/1511.05644.
 Deviations:
-    - The reconstruction is -log p(x | z) in nats, not the squared error of an image.
+    - The reconstruction is -log p(x | z) in nats, not the squared error of an image, and the
+      weight 1: at the paper's 10 short sentences were lost, and no better matched.
     - The critic is updated before the step of encoder and decoder, the authors' after it.
     - Their optional log p(z) in the critic's output is left out: it has the shape of a broadcast
       mistake there.
@@ -45,7 +46,7 @@ class WaeGan(Plugin):
     class Config(CriticConfig, EncoderConfig):
         """Settings of WAE-GAN."""
 
-        weight: float = Field(10.0, gt=0, description="lambda, of the critic's cross-entropy")
+        weight: float = Field(1.0, gt=0, description="lambda, of the critic's cross-entropy")
         width: int = Field(256, ge=1, description="hidden units of the critic's layers")
         layers: int = Field(3, ge=1, description="hidden layers of the critic")
 
