@@ -1,0 +1,70 @@
+"""The denoising adversarial autoencoder: noise, and a critic between codes and prior.
+
+Deviations:
+    - The critic is updated before the step of encoder and decoder, the authors' after it.
+    - The weight of the adversarial term is 1; their 10 is that of ``train.recipe=published``.
+    - The penalty on log-variances of their LAAE is left out: its weight is 0 for the DAAE.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from aecore import (
+    Batch,
+    CriticConfig,
+    DetachedStep,
+    Plugin,
+    PluginConfig,
+    Role,
+    Sizes,
+    Step,
+    hookimpl,
+)
+from aecore.matching import mlp
+from aecore_dae.noise import NoiseConfig, corrupted
+
+
+class Daae(Plugin):
+    """L = E[-log p(x | z) - weight log sigmoid(D(z))], z of the noisy sentence.
+
+    Logged: ``guessed``, the share of codes and draws of the prior that the critic tells right.
+    """
+
+    class Config(CriticConfig, NoiseConfig):
+        """Settings of the denoising adversarial autoencoder."""
+
+        weight: float = Field(1.0, gt=0, description="lambda, of the critic's cross-entropy")
+        width: int = Field(512, ge=1, description="hidden units of the critic's layers")
+        layers: int = Field(1, ge=1, description="hidden layers of the critic")
+
+    config: Config
+    roles: ClassVar[dict[str, Role]] = {"net": "critic"}
+
+    def __init__(self, config: PluginConfig, sizes: Sizes) -> None:
+        super().__init__(config, sizes)
+        self.critic = self.config
+        self.net = mlp(sizes.latent, self.config.width, self.config.layers)
+
+    @hookimpl
+    def corrupt_input(self, batch: Batch) -> Batch:
+        """The same sentences with words shuffled, dropped, blanked, substituted."""
+        return corrupted(batch, self.config, self.sizes.vocabulary)
+
+    @hookimpl
+    def critic_loss(self, step: DetachedStep) -> Tensor:
+        """-log sigmoid(D(p)) - log(1 - sigmoid(D(z))), mean over the batch, 0-d."""
+        of_prior, of_codes = self.net(step.prior_sample()), self.net(step.z)
+        right = 0.5 * ((of_prior > 0).float().mean(1) + (of_codes < 0).float().mean((1, 2)))
+        self.log(guessed=step.mean(right).detach())
+        return step.mean(F.softplus(-of_prior).mean(1) + F.softplus(of_codes).mean((1, 2)))
+
+    @hookimpl
+    def kl_term(self, step: Step) -> Tensor:
+        """-weight log sigmoid(D(z)), (B, 1), mean over the draws."""
+        score = self.net(step.sample.z)  # (B, K, 1)
+        return self.config.weight * F.softplus(-score).mean(1)
