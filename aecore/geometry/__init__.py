@@ -2,8 +2,9 @@
 
 from aecore.geometry.ball import Ball
 from aecore.geometry.euclidean import Euclidean
+from aecore.geometry.gyroplanes import Gyroplanes
 from aecore.geometry.space import Space
 from aecore.geometry.sphere import Sphere
 from aecore.geometry.wrapped import WrappedNormal
 
-__all__ = ["Ball", "Euclidean", "Space", "Sphere", "WrappedNormal"]
+__all__ = ["Ball", "Euclidean", "Gyroplanes", "Space", "Sphere", "WrappedNormal"]

@@ -235,7 +235,12 @@ def _require_stage_step(
     )
 
 
-@promise(implements("prior_sample"), has_role("prior"))
+def _learns_its_prior(subject: Subject) -> str:
+    """Its settings may leave the prior without parameters."""
+    return "" if build(subject).params("prior") else "its prior has no parameters"
+
+
+@promise(implements("prior_sample"), has_role("prior"), _learns_its_prior)
 def check_prior_is_differentiable(case: Case) -> None:
     """A learned prior gets gradients through its density and through its samples."""
     model = build(case.subject)

@@ -40,10 +40,9 @@ from aecore import (
     hookimpl,
     initialise,
 )
-from aecore.geometry import Ball, WrappedNormal
-from aecore_poincare.gyroplanes import Gyroplanes
+from aecore.geometry import Ball, Gyroplanes, WrappedNormal
 
-__all__ = ["Gyroplanes", "Poincare"]
+__all__ = ["Poincare"]
 
 #: A posterior is no narrower than this, in units of length.
 LEAST = 1e-5

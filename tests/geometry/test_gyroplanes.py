@@ -4,9 +4,8 @@ import warnings
 
 import pytest
 import torch
-from aecore_poincare import Gyroplanes
 
-from aecore.geometry import Ball
+from aecore.geometry import Ball, Gyroplanes
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # geoopt scripts its functions, which torch has deprecated

@@ -14,7 +14,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from aecore.geometry import Ball
+from aecore.geometry.ball import Ball
 
 
 class Gyroplanes(nn.Module):
