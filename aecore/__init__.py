@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from aecore.step import Step as Step
     from aecore.training.session import Session as Session
     from aecore.training.stages import Stage as Stage
+    from aecore.transfer import TransferRequest as TransferRequest
 
 __version__ = "0.1.0"
 
@@ -59,6 +60,7 @@ _HOME = {
     "Sizes": "autoencoder",
     "Stage": "training.stages",
     "Step": "step",
+    "TransferRequest": "transfer",
     "hookimpl": "hookspec",
     "initialise": "initialisation",
     "load": "api",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aecore.step import DetachedStep, Step
     from aecore.training.session import Session
     from aecore.training.stages import Stage
+    from aecore.transfer import TransferRequest
 
 API = 1
 PROJECT = "aecore"
@@ -323,4 +324,25 @@ def extra_loss(step: Step) -> Tensor:
 
     Returns:
         (B,), nats per sentence.
+    """
+
+
+# Use: what is made of codes once a model has been trained.
+
+
+@_declare("chain")
+def latent_map(z: Tensor, request: TransferRequest) -> Tensor:
+    """Map the codes of sentences to codes of what they are to become.
+
+    When: once per transfer, after the encoder and before the decoder; never in training or
+        evaluation.
+
+    Args:
+        z: (N, D), from the encoder or from the plugin before.
+        request: codes of examples, before and after, and how strongly.
+
+    Returns:
+        (N, D), points of the latent space, another tensor.
+
+    Do not: couple the sentences; what they share is in the request.
     """

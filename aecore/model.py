@@ -20,6 +20,7 @@ from aecore.manifest import GIVEN_BY
 from aecore.plugin import MAIN_ROLES, ROLES, Plugin, PluginConfig
 from aecore.posterior import PosteriorSample
 from aecore.streams import Streams
+from aecore.transfer import TransferRequest
 from aecore.vae import Vae
 
 if TYPE_CHECKING:
@@ -268,6 +269,12 @@ class Model(nn.Module):
                 raise call.error(f"returned {found.dtype} from decoder_input; int64 was due")
             tokens = found
         return tokens
+
+    def latent_map(self, z: Tensor, request: TransferRequest) -> Tensor:
+        """(N, D): codes after every plugin's ``latent_map``, in their order."""
+        for call in self.hooks.each("latent_map"):
+            z = call.tensor(call(z=z, request=request), (len(z), self.sizes.latent))
+        return z
 
     def objective(self, step: Step) -> Tensor:
         """(B,): what is minimised, nats per sentence."""

@@ -31,6 +31,7 @@ from aecore.runs.folder import RunFolder
 from aecore.runs.weights import Weights, read_vocabulary
 from aecore.streams import Streams
 from aecore.training.state import TrainState
+from aecore.transfer import TransferRequest
 
 
 def _damaged(path: Path, reason: object) -> RunError:
@@ -263,6 +264,58 @@ class Run:
         """
         a, b = self.encode([start, end])
         return self.decode(interpolate(self.model.space, a, b, steps), temperature, seed, **choice)
+
+    def transfer(
+        self,
+        sentences: Iterable[str],
+        before: Iterable[str] | None = None,
+        after: Iterable[str] | None = None,
+        strength: float = 1.0,
+        temperature: float | None = None,
+        seed: int = 0,
+        **choice: Unpack[Choice],
+    ) -> list[str]:
+        """Sentences as they are to become: encoded, mapped by the plugins of the run, decoded.
+
+        Args:
+            before, after: examples of how sentences are and of how they are to become.
+            strength: how far, 1 being the way between the two.
+
+        Raises:
+            CompositionError: for a run none of whose plugins maps codes.
+            DataError: where examples of one kind alone are given, or none of a kind.
+        """
+        self._require_codes()
+        if not self.model.composition.implementers("latent_map"):
+            raise CompositionError(
+                f"no plugin of '{self.path}' maps codes to others",
+                f"composition: {self.model.composition.label}",
+                "what it can do: decode codes that are computed from those of encode",
+            )
+        asked = TransferRequest(*self._examples(before, after), strength)
+        codes = self.encode(sentences).to(self.model.device)
+        with evaluating(self.model), Streams(seed, self.model.device)("sample", "transfer"):
+            mapped = self.model.latent_map(codes, asked)
+        return self.decode(mapped, temperature, seed, **choice)
+
+    def _examples(
+        self, before: Iterable[str] | None, after: Iterable[str] | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if before is None and after is None:
+            return None, None
+        if before is None or after is None:
+            given, missing = ("after", "before") if before is None else ("before", "after")
+            raise DataError(
+                f"there are examples of how sentences are {given}, and none of how they are "
+                f"{missing}",
+                "due: some of both, or none of either",
+            )
+        pair = []
+        for name, some in (("before", list(before)), ("after", list(after))):
+            if not some:
+                raise DataError(f"there is no example of how sentences are {name}")
+            pair.append(self.encode(some).to(self.model.device))
+        return pair[0], pair[1]
 
     def unknown_words(self, sentences: Sequence[str]) -> int:
         """How many words of the sentences the vocabulary does not hold."""

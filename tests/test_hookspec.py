@@ -28,6 +28,7 @@ from aecore.step import Step
 from aecore.streams import Streams
 from aecore.training.session import Session
 from aecore.training.stages import Stage
+from aecore.transfer import TransferRequest
 
 PAGE = (Path(__file__).parents[1] / "docs" / "hooks.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^### `(.+?)`\n(.*?)(?=^##|\Z)", PAGE, re.M | re.S))
@@ -241,6 +242,11 @@ class Everything(Plugin):
         called("extra_loss", step=step)
         return step.rec.new_zeros(len(step.batch))
 
+    @hookimpl
+    def latent_map(self, z, request):
+        called("latent_map", z=z, request=request)
+        return z
+
 
 @pytest.fixture(scope="module")
 def calls(corpus, tmp_path_factory):
@@ -269,6 +275,7 @@ def calls(corpus, tmp_path_factory):
     evaluate_split(model, corpus.valid, Streams(0), 4)
     close("evaluation")
     decode(model, corpus.vocabulary, model.prior_sample(5))
+    model.latent_map(torch.zeros(2, model.sizes.latent), TransferRequest())
     close("generation")
     return found
 
@@ -324,7 +331,11 @@ def test_how_often_each_hook_is_called_and_where(calls):
         "decoder_condition": batches,
         "objective": batches,
     }
-    assert counts["generation"] == {"prior_sample": 1, "decoder_condition": 1}
+    assert counts["generation"] == {
+        "prior_sample": 1,
+        "decoder_condition": 1,
+        "latent_map": 1,
+    }
 
 
 def test_what_the_schedule_is_told(calls):

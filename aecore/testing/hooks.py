@@ -12,15 +12,16 @@ from torch.nn import functional as F
 from aecore.batch import END, PAD, START, Batch
 from aecore.composition import reaches
 from aecore.hookspec import hookimpl
-from aecore.model import Model
+from aecore.model import Model, evaluating
 from aecore.plugin import Plugin
 from aecore.step import Step
 from aecore.streams import stream
 from aecore.testing.compare import difference, gradient_norm, largest, mixed
-from aecore.testing.lab import batch_of, build, step_on, training, values_of, whole_run
+from aecore.testing.lab import batch_of, build, double, step_on, training, values_of, whole_run
 from aecore.testing.noise import separate_noise
 from aecore.testing.registry import Case, at_least, implements, named, promise
 from aecore.testing.subject import Subject
+from aecore.transfer import TransferRequest
 
 #: What makes a hook that exists go unheard.
 LIKELY = {
@@ -50,7 +51,12 @@ def check_hooks_are_called(case: Case) -> None:
         case.require(hook in heard, f"{hook} is declared but was never called", ran, hint)
 
 
-@promise(named)
+def _trains(subject: Subject) -> str:
+    """What is for use alone leaves training as it is."""
+    return "" if set(subject.manifest.hooks) - {"latent_map"} else "it is for use after training"
+
+
+@promise(named, _trains)
 def check_plugin_has_an_effect(case: Case) -> None:
     """Without the plugin, the loss or the gradient of some step is another."""
     # a floor under the divergence shows only near 0, a ceiling only far from it
@@ -245,6 +251,30 @@ def check_decoder_input_is_tokens(case: Case) -> None:
         )
         known = bool((found >= 0).all() & (found < model.sizes.vocabulary).all())
         case.require(known, f"decoder_input gives ids beyond 0 to {model.sizes.vocabulary - 1}")
+
+
+@promise(implements("latent_map"))
+def check_mapped_codes_are_codes(case: Case) -> None:
+    """latent_map gives another tensor of codes, each sentence's from its own."""
+    with double():
+        model = build(case.subject, dropout=0.0)
+        z, before, after = model.prior_sample(7), model.prior_sample(3), model.prior_sample(4)
+        asked, kept = TransferRequest(before, after, 0.5), z.clone()
+
+        def mapped(codes: Tensor) -> Tensor:
+            with stream("transfer"), evaluating(model):
+                return model.latent_map(codes, asked)
+
+        whole = mapped(z)
+        case.require(torch.equal(z, kept), "latent_map writes into the codes that it was given")
+        apart = float((torch.cat([mapped(row) for row in torch.split(z, 1)]) - whole).abs().max())
+        case.require(
+            apart < 1e-6,
+            "latent_map of a sentence depends on the other sentences",
+            f"alone and among 7: {apart:.3g} apart",
+        )
+        off = float(model.space.off(whole).max())
+        case.require(off < 1e-6, "latent_map leaves the latent space", f"by {off:.3g}")
 
 
 class _Shift(Plugin):

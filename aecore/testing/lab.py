@@ -33,6 +33,7 @@ from aecore.testing.compare import snapshot
 from aecore.testing.subject import Subject
 from aecore.training.stages import Stage
 from aecore.training.trainer import Trainer
+from aecore.transfer import TransferRequest
 
 #: V = 40 with the four markers; E, H and D of the tiny model.
 WORDS = tuple(f"w{number:02d}" for number in range(36))
@@ -313,6 +314,7 @@ def _generate(model: Model) -> None:
         if reaches("prior", model.level["prior"], "density"):
             model.prior_logprob(z)
         decode(model, corpus().vocabulary, z, Strategy(max_length=3))
+        model.latent_map(z, TransferRequest(z, z + 1))
 
 
 def step_on(

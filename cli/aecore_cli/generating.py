@@ -104,6 +104,47 @@ def interpolate(
     s.print_sentences(sentences, as_json)
 
 
+def transfer(
+    run: o.RunPath,
+    file: o.SentenceFile = None,
+    n: o.TestSentences = 5,
+    before: Annotated[
+        Path | None,
+        typer.Option("--from", metavar="FILE", help="Sentences as they are, one a line."),
+    ] = None,
+    after: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="FILE", help="Sentences as they are to become."),
+    ] = None,
+    strength: Annotated[
+        float, typer.Option(metavar="K", help="How far to go; 1 is the way between the two.")
+    ] = 1.0,
+    temperature: o.Temperature = None,
+    top_k: o.TopK = 0,
+    top_p: o.TopP = 1.0,
+    beam: o.Beam = 1,
+    max_length: o.MaxLength = None,
+    unknown: o.Unknown = False,
+    seed: o.Seed = 0,
+    device: o.Device = "auto",
+    as_json: o.AsJson = False,
+) -> None:
+    """Rewrite sentences by moving their codes.
+
+    How is what the plugins of the run make of it. Prints each sentence above what it became; into a pipe, both on one line, a tab between; with
+    --json a list of objects.
+    """
+    choice = o.choice_of(temperature, top_k, top_p, beam, max_length, unknown)
+    from aecore import api
+
+    with working():
+        found = api.load(run, device)
+        was, due = (s.examples_in(found, path) for path in (before, after))
+        sentences = s.sentences_for(found, file, n)
+        became = found.transfer(sentences, was, due, strength, temperature, seed, **choice)
+    s.print_transfers(list(zip(sentences, became, strict=True)), as_json)
+
+
 def encode(
     run: o.RunPath,
     file: o.SentenceFile = None,
@@ -169,4 +210,4 @@ def decode(
 
 
 #: In the order in which the help lists them.
-VERBS = (sample, reconstruct, interpolate, encode, decode)
+VERBS = (sample, reconstruct, interpolate, transfer, encode, decode)

@@ -54,6 +54,11 @@ def sentences_for(run: Run, file: Path | None, n: int, rows: bool = False) -> li
     return text.sentences
 
 
+def examples_in(run: Run, file: Path | None) -> list[str] | None:
+    """The lines of a file of examples; None where none was named."""
+    return None if file is None else sentences_for(run, file, 1)
+
+
 def _require_lines(file: Path) -> None:
     if file.suffix == ".jsonl":
         raise DataError(
@@ -116,9 +121,19 @@ def note_unknown(run: Run, sentences: list[str]) -> None:
 
 
 def print_reconstructions(pairs: Pairs, as_json: bool) -> None:
+    """See `_print_pairs`."""
+    _print_pairs(pairs, "reconstruction", as_json)
+
+
+def print_transfers(pairs: Pairs, as_json: bool) -> None:
+    """See `_print_pairs`."""
+    _print_pairs(pairs, "transferred", as_json)
+
+
+def _print_pairs(pairs: Pairs, name: str, as_json: bool) -> None:
     """Objects, or pairs of lines on a terminal, or lines of two columns elsewhere."""
     if as_json:
-        print_json([{"sentence": sentence, "reconstruction": found} for sentence, found in pairs])
+        print_json([{"sentence": sentence, name: found} for sentence, found in pairs])
     elif sys.stdout.isatty():
         print("\n\n".join(f"{sentence}\n{title(found)}" for sentence, found in pairs))
     else:

@@ -9,6 +9,7 @@ from itertools import pairwise
 
 import pytest
 
+import aecore
 from aecore.runs.checkpoint import load_tensors
 
 TINY = ("--set", "train.max_steps=3", "--set", "train.batch_size=8", "--device", "cpu")
@@ -196,3 +197,47 @@ def test_single_sentences_are_kept_where_asked_for(cli, run):
     assert (meta["split"], meta["seed"]) == ("test", 0)
     assert meta["estimators"] == figures["estimators"]
     kept.unlink()
+
+
+@pytest.fixture(scope="module")
+def mover(tmp_path_factory):
+    """A run of daae, which maps codes."""
+    path = tmp_path_factory.mktemp("daae") / "run"
+    settings = {"model.sizes": "toy", "train.device": "cpu"}
+    aecore.train(["daae"], "toy[:200]", settings, max_steps=3, out=path)
+    return path
+
+
+def test_transfer_moves_codes_by_the_difference_of_examples(cli, mover, tmp_path):
+    (tmp_path / "a.txt").write_text("the nurse was sad\nthe doctor was angry\n")
+    (tmp_path / "b.txt").write_text("the nurse was happy\n")
+    (tmp_path / "c.txt").write_text("the old nurse was sad\n")
+    said = cli("transfer", mover, "c.txt", "--from", "a.txt", "--to", "b.txt", "--json")
+    assert said.code == 0
+    (found,) = json.loads(said.out)
+    run = aecore.load(mover, "cpu")
+    before = run.encode(["the nurse was sad", "the doctor was angry"])
+    after = run.encode(["the nurse was happy"])
+    z = run.encode(["the old nurse was sad"]) + after.mean(0) - before.mean(0)
+    assert found == {"sentence": "the old nurse was sad", "transferred": run.decode(z)[0]}
+    words = ("c.txt", "--from", "a.txt", "--to", "b.txt", "--strength", "0", "--json")
+    (still,) = json.loads(cli("transfer", mover, *words).out)
+    assert still["transferred"] == run.reconstruct(["the old nurse was sad"])[0]
+
+
+def test_a_transfer_that_cannot_be_says_why(cli, mover, run, tmp_path):
+    (tmp_path / "a.txt").write_text("the nurse was sad\n")
+    (tmp_path / "none.txt").write_text("")
+    for words, why in (
+        (("--from", "a.txt"), "none of how they are after"),
+        (("--from", "a.txt", "--to", "none.txt"), "holds no sentence"),
+        (("--from", "a.txt", "--to", "gone.txt"), "cannot be read"),
+        ((), "two sets of examples"),
+    ):
+        said = cli("transfer", mover, "a.txt", *words)
+        assert said.code == 2
+        assert why in said.err
+        assert "Traceback" not in said.err
+    said = cli("transfer", run, "a.txt", "--from", "a.txt", "--to", "a.txt")
+    assert said.code == 2
+    assert "maps codes to others" in said.err

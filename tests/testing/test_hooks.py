@@ -314,6 +314,35 @@ def test_a_decoder_input_that_is_no_sentence(fails, cls, message):
     fails(kit.check_decoder_input_is_tokens, cls, message)
 
 
+class MapsInPlace(Plugin):
+    @hookimpl
+    def latent_map(self, z, request):
+        return z.add_(request.strength)
+
+
+class MapsTogether(Plugin):
+    """Centres the codes that it is given together."""
+
+    @hookimpl
+    def latent_map(self, z):
+        return z - z.mean(0)
+
+
+@pytest.mark.parametrize(
+    ("cls", "message"),
+    [
+        (MapsInPlace, "latent_map writes into the codes that it was given"),
+        (
+            MapsTogether,
+            "latent_map of a sentence depends on the other sentences\n  alone and among 7: "
+            "<n> apart",
+        ),
+    ],
+)
+def test_a_map_of_codes_that_is_none(fails, cls, message):
+    fails(kit.check_mapped_codes_are_codes, cls, message)
+
+
 class AsksNobody(Plugin):
     """A Gaussian posterior that leaves other plugins out."""
 

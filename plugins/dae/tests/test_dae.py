@@ -6,7 +6,7 @@ import pytest
 import torch
 from aecore_dae import Daae, Dae, NoiseConfig, corrupted
 
-from aecore import Batch, Sizes, Step
+from aecore import Batch, PluginError, Sizes, Step, TransferRequest
 from aecore.assembly import assemble
 from aecore.catalogue import Catalogue
 from aecore.errors import CompositionError
@@ -189,3 +189,13 @@ def test_what_composes_and_what_is_refused():
             composed("daae", other)
     with pytest.raises(CompositionError):
         composed("dae", "lstm_lm")
+
+
+def test_arithmetic_moves_every_code_by_the_difference_of_the_means():
+    plugin = Daae(Daae.Config(), Sizes(9, 2, 3, 2))
+    before, after = torch.tensor([[0.0, 0.0], [2.0, 0.0]]), torch.tensor([[4.0, 3.0]])
+    z = torch.tensor([[1.0, 1.0], [0.0, -1.0]])
+    moved = plugin.latent_map(z, TransferRequest(before, after, 2.0))
+    assert moved.tolist() == [[7.0, 7.0], [6.0, 5.0]]
+    with pytest.raises(PluginError, match="two sets of examples"):
+        plugin.latent_map(z, TransferRequest())

@@ -20,9 +20,11 @@ from aecore import (
     DetachedStep,
     Plugin,
     PluginConfig,
+    PluginError,
     Role,
     Sizes,
     Step,
+    TransferRequest,
     hookimpl,
 )
 from aecore.matching import mlp
@@ -31,6 +33,8 @@ from aecore_dae.noise import NoiseConfig, corrupted
 
 class Daae(Plugin):
     """L = E[-log p(x | z) - weight log sigmoid(D(z))], z of the noisy sentence.
+
+    ``aecore transfer`` adds the difference of the mean codes of two sets of examples.
 
     Logged: ``guessed``, the share of codes and draws of the prior that the critic tells right.
     """
@@ -68,3 +72,15 @@ class Daae(Plugin):
         """-weight log sigmoid(D(z)), (B, 1), mean over the draws."""
         score = self.net(step.sample.z)  # (B, K, 1)
         return self.config.weight * F.softplus(-score).mean(1)
+
+    @hookimpl
+    def latent_map(self, z: Tensor, request: TransferRequest) -> Tensor:
+        """z + k (mean of after - mean of before), the paper's latent arithmetic, (N, D)."""
+        if request.before is None or request.after is None:
+            raise PluginError(
+                "daae moves codes by the difference of two sets of examples, and none were given",
+                "due: aecore transfer RUN --from FILE --to FILE",
+                plugin="daae",
+                hook="latent_map",
+            )
+        return z + request.strength * (request.after.mean(0) - request.before.mean(0))
