@@ -131,8 +131,8 @@ def transfer(
 ) -> None:
     """Rewrite sentences by moving their codes.
 
-    How is what the plugins of the run make of it. Prints each sentence above what it became; into a pipe, both on one line, a tab between; with
-    --json a list of objects.
+    How is what the plugins of the run make of it. Prints each sentence above what it became; into
+    a pipe, both on one line, a tab between; with --json a list of objects.
     """
     choice = o.choice_of(temperature, top_k, top_p, beam, max_length, unknown)
     from aecore import api
