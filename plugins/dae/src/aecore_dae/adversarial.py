@@ -2,7 +2,7 @@
 
 Deviations:
     - The critic is updated before the step of encoder and decoder, the authors' after it.
-    - The weight of the adversarial term is 1; their 10 is that of ``train.recipe=published``.
+    - The weight of the adversarial term is 0.3; their 10 is that of ``train.recipe=published``.
     - The penalty on log-variances of their LAAE is left out: its weight is 0 for the DAAE.
 """
 
@@ -42,7 +42,7 @@ class Daae(Plugin):
     class Config(CriticConfig, NoiseConfig):
         """Settings of the denoising adversarial autoencoder."""
 
-        weight: float = Field(1.0, gt=0, description="lambda, of the critic's cross-entropy")
+        weight: float = Field(0.3, gt=0, description="lambda, of the critic's cross-entropy")
         width: int = Field(512, ge=1, description="hidden units of the critic's layers")
         layers: int = Field(1, ge=1, description="hidden layers of the critic")
 
