@@ -48,7 +48,7 @@ class ApoVae(Plugin):
         pseudo_inputs: Literal["descent", "ascent"] = Field(
             "descent", description="their direction on the dual; the paper prints ascent (vamp)"
         )
-        lr: float = Field(1e-4, gt=0, description="the critic's learning rate")
+        lr: float = Field(1e-5, gt=0, description="the critic's learning rate")
         steps: int = Field(5, ge=1, description="critic updates before each joint step")
         width: int = Field(512, ge=1, description="hidden units of the critic's layers")
         layers: int = Field(3, ge=1, description="hidden layers of the critic")

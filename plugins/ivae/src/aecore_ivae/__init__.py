@@ -10,7 +10,6 @@ Deviations, of both:
       length by length.
     - The constant 1 of the dual is part of what is charged and reported; theirs enters in
       evaluation alone. Figures have one draw of z a sentence, theirs 128.
-    - The critic's learning rate is 1e-4: at their 1e-5 it has hardly moved after four epochs.
     - A second critic, by which they report mutual information, is not trained beside the first.
     - Encoder and decoder are clipped together.
 """
