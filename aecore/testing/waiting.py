@@ -17,9 +17,8 @@ from aecore.testing.lab import training
 from aecore.testing.registry import Case, implements, named, promise
 
 #: Hooks of every joint step; decisions before it (`before_step`), critics and stages may wait.
-EACH_STEP = tuple(
-    name for name in HOOKS if name not in {"pre_train_init", "before_step", "critic_loss"}
-)
+ELSEWHERE = {"pre_train_init", "before_step", "critic_loss", "latent_map"}
+EACH_STEP = tuple(name for name in HOOKS if name not in ELSEWHERE)
 STEPS = 2
 
 
