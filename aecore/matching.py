@@ -12,8 +12,19 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-__all__ = ["SCALES", "dual", "exp_counted", "imq", "mlp", "mmd", "moments_apart", "rbf"]
+__all__ = [
+    "SCALES",
+    "dual",
+    "exp_counted",
+    "imq",
+    "mlp",
+    "mmd",
+    "moments_apart",
+    "rbf",
+    "told_apart",
+]
 
 #: Relative bandwidths whose kernels are added up (Tolstikhin et al. 2018, the authors' wae.py).
 SCALES = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
@@ -59,6 +70,16 @@ def mmd(one: Tensor, other: Tensor, kernel: Kernel) -> Tensor:
         raise ValueError(f"MMD compares pairs: {len(one)} and {len(other)} samples came")
     across: Tensor = kernel(_squares(one, other)).mean()
     return _pairs(one, kernel) + _pairs(other, kernel) - 2 * across
+
+
+def mmd_of_draws(codes: Tensor, drawn: Tensor, kernel: Kernel) -> Tensor:
+    """0-d: `mmd` of codes (B, K, D) and draws of the prior (B, D), the mean over the K draws.
+
+    0, attached to the codes, where a batch is left with one sentence, which is no pair.
+    """
+    if len(codes) < 2:
+        return 0 * codes.sum()
+    return torch.stack([mmd(some, drawn, kernel) for some in codes.unbind(1)]).mean()
 
 
 def _pairs(x: Tensor, kernel: Kernel) -> Tensor:
@@ -107,6 +128,20 @@ def dual(of_codes: Tensor, of_prior: Tensor) -> Tensor:
 def exp_counted(of_prior: Tensor) -> Tensor:
     """0-d: the share of a critic's values whose exp is too large to be trusted."""
     return (of_prior.detach() > LARGE).float().mean()
+
+
+def told_apart(of_codes: Tensor, of_prior: Tensor) -> tuple[Tensor, Tensor]:
+    """-log sigmoid(D(p)) - log(1 - sigmoid(D(z))), and the share that D tells right, (B,) each.
+
+    2 log 2 and 0.5 where D knows nothing; at the best D the loss is 2 log 2 - 2 JS(q, p).
+
+    Args:
+        of_codes, of_prior: D at draws of q, (B, K, 1), and of p, (B, 1), before the sigmoid.
+
+    Source: Goodfellow et al., NeurIPS 2014.
+    """
+    right = 0.5 * ((of_prior > 0).float().mean(1) + (of_codes < 0).float().mean((1, 2)))
+    return F.softplus(-of_prior).mean(1) + F.softplus(of_codes).mean((1, 2)), right
 
 
 def mlp(

@@ -13,14 +13,14 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from aecore.geometry import Ball, WrappedNormal
+from aecore.geometry import Ball, WrappedNormal, longest, shortened
 from aecore.geometry.space import Space
 
 #: Deviations on R^D lie between exp(-7) and exp(7) of the prior's.
 LARGEST = 7.0
 #: On the ball a deviation is between `LEAST` and `WIDEST` times the prior's, and centres are within
 #: what draws of the widest, but for one in a thousand, leave of the distance to the edge.
-LEAST, WIDEST, TAIL, WITHIN = 1e-3, 1.25, 3.0, 0.98
+LEAST, WIDEST, WITHIN = 1e-3, 1.25, 0.98
 ODDS = math.log((WIDEST - 1) / (1 - LEAST))
 #: The share of that distance that is left to the centres in any case.
 ROOM = 0.1
@@ -123,7 +123,7 @@ class Gaussian:
 
 @dataclass(frozen=True)
 class Curved:
-    """Normal coordinates at 0 of the ball: v = lambda_0 log_0(z), as long as z is far."""
+    """Normal coordinates at 0 of the ball: v = lambda_0 log_0(z), whose length is d(0, z)."""
 
     ball: Ball
 
@@ -142,13 +142,10 @@ class Curved:
     def around(self, mean: Tensor, log_scale: Tensor, prior: Scale) -> Around:
         """WrappedNormal(exp_0(m / 2), diag sigma^2), both bounded so that draws stay inside."""
         width = LEAST + (WIDEST - LEAST) * torch.sigmoid(log_scale - ODDS)  # 1 at 0
-        usual = math.sqrt(mean.shape[-1]) + TAIL * math.sqrt(0.5)
-        longest = WIDEST * float(prior.deviation.square().mean().sqrt()) * usual
+        widest = WIDEST * float(prior.deviation.square().mean().sqrt())
         reach = self.ball.reach
-        room = max(WITHIN * reach - longest, ROOM * reach)
-        away = prior.mean + prior.deviation * mean
-        length = torch.linalg.vector_norm(away, dim=-1, keepdim=True).clamp(min=1e-12) / room
-        centre = self.point(away * (length.tanh() / length))
+        room = max(WITHIN * reach - longest(mean.shape[-1], widest), ROOM * reach)
+        centre = self.point(shortened(prior.mean + prior.deviation * mean, room))
         return Wrapped(WrappedNormal(self.ball, centre, prior.deviation * width))
 
 

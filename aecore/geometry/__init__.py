@@ -5,6 +5,15 @@ from aecore.geometry.euclidean import Euclidean
 from aecore.geometry.gyroplanes import Gyroplanes
 from aecore.geometry.space import Space
 from aecore.geometry.sphere import Sphere
-from aecore.geometry.wrapped import WrappedNormal
+from aecore.geometry.wrapped import WrappedNormal, longest, shortened
 
-__all__ = ["Ball", "Euclidean", "Gyroplanes", "Space", "Sphere", "WrappedNormal"]
+__all__ = [
+    "Ball",
+    "Euclidean",
+    "Gyroplanes",
+    "Space",
+    "Sphere",
+    "WrappedNormal",
+    "longest",
+    "shortened",
+]

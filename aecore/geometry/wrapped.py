@@ -13,6 +13,22 @@ from torch import Tensor
 
 from aecore.geometry.ball import Ball
 
+#: Of D standard normal numbers the length has the mean sqrt(D) and the deviation sqrt(1/2), nearly;
+#: so many deviations beyond the mean lies one draw in a thousand.
+TAIL = 3.0
+
+
+def longest(dimensions: int, scale: float) -> float:
+    """The length that all but one in 1000 tangent vectors of N(0, scale^2 I) stay below."""
+    return scale * (math.sqrt(dimensions) + TAIL * math.sqrt(0.5))
+
+
+def shortened(vectors: Tensor, largest: float) -> Tensor:
+    """Vectors (..., D) with length r made largest tanh(r / largest): none becomes longer."""
+    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
+    share = length.clamp(min=1e-12) / largest
+    return vectors * (torch.tanh(share) / share)
+
 
 class WrappedNormal:
     """z = exp_mu(PT_{0 -> mu}(sigma eps / lambda_0)), eps ~ N(0, I): normal coordinates round mu.

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from aecore import ConfigError, PosteriorSample, Sizes
-from aecore.geometry import Ball
+from aecore.geometry import Ball, longest, shortened
 from aecore.matching import mlp
 
-#: Draws of the prior reach sqrt(D) and three deviations of their length, sqrt(1/2) each; so far may
-#: a draw lie from its centre, and that over `WITHIN` of the distance to the edge is the centres'.
-TAIL, WITHIN = 3.0, 0.98
+#: How far a draw may lie from its centre, in the longest draws of the prior; what that leaves of a
+#: share of the distance to the edge is the centres'.
+WIDEST, WITHIN = 1.25, 0.98
 #: How much has to be left to the centres, in deviations of the prior.
 ROOM = 2.0
 
@@ -31,7 +29,7 @@ class Network(nn.Module):
     def __init__(self, ball: Ball, sizes: Sizes) -> None:
         super().__init__()
         self.ball, self.latent = ball, sizes.latent
-        self.longest = 1.25 * (math.sqrt(sizes.latent) + TAIL * math.sqrt(0.5))
+        self.longest = longest(sizes.latent, WIDEST)
         self.furthest = WITHIN * ball.reach - self.longest
         if self.furthest < ROOM:
             largest = (WITHIN * ball.reach / (self.longest + ROOM)) ** 2 * ball.curvature
@@ -60,10 +58,3 @@ class Network(nn.Module):
         beside = mean.unsqueeze(1).expand_as(v)
         z = self.ball.exp(beside, self.ball.transport(beside, v / 2))
         return PosteriorSample(z.to(features.dtype), centre=mean.to(features.dtype))
-
-
-def shortened(vectors: Tensor, largest: float) -> Tensor:
-    """Vectors (..., D) with length r made largest tanh(r / largest): none becomes longer."""
-    length: Tensor = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    share = length.clamp(min=1e-12) / largest
-    return vectors * (torch.tanh(share) / share)

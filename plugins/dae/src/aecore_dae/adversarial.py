@@ -27,7 +27,7 @@ from aecore import (
     TransferRequest,
     hookimpl,
 )
-from aecore.matching import mlp
+from aecore.matching import mlp, told_apart
 from aecore_dae.noise import NoiseConfig, corrupted
 
 
@@ -62,10 +62,9 @@ class Daae(Plugin):
     @hookimpl
     def critic_loss(self, step: DetachedStep) -> Tensor:
         """-log sigmoid(D(p)) - log(1 - sigmoid(D(z))), mean over the batch, 0-d."""
-        of_prior, of_codes = self.net(step.prior_sample()), self.net(step.z)
-        right = 0.5 * ((of_prior > 0).float().mean(1) + (of_codes < 0).float().mean((1, 2)))
-        self.log(guessed=step.mean(right).detach())
-        return step.mean(F.softplus(-of_prior).mean(1) + F.softplus(of_codes).mean((1, 2)))
+        losses, right = told_apart(self.net(step.z), self.net(step.prior_sample()))
+        self.log(guessed=step.mean(right))
+        return step.mean(losses)
 
     @hookimpl
     def kl_term(self, step: Step) -> Tensor:

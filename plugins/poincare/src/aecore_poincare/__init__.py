@@ -40,16 +40,15 @@ from aecore import (
     hookimpl,
     initialise,
 )
-from aecore.geometry import Ball, Gyroplanes, WrappedNormal
+from aecore.geometry import Ball, Gyroplanes, WrappedNormal, longest, shortened
 
 __all__ = ["Poincare"]
 
 #: A posterior is no narrower than this, in units of length.
 LEAST = 1e-5
-#: The widest posterior, in deviations of the prior. Of D numbers, the length of a draw has the mean
-#: sqrt(D) and the deviation sqrt(1/2), nearly: so many of these beyond the mean still have to fit,
-#: or what is held back at the edge is priced there and the KL reads too low.
-WIDEST, TAIL = 1.25, 3.0
+#: The widest posterior, in deviations of the prior. Its longest draws still have to fit, or what is
+#: held back at the edge is priced there and the KL reads too low.
+WIDEST = 1.25
 #: The share of the distance to the edge within which all that is to stay, and the deviations of the
 #: prior that have to be left in it for the centres.
 WITHIN, ROOM = 0.98, 2.0
@@ -100,8 +99,7 @@ class Poincare(Plugin):
     @property
     def longest(self) -> float:
         """How far from its centre a draw of the widest posterior lies, all but one in 1000."""
-        usual = math.sqrt(self.sizes.latent) + TAIL * math.sqrt(0.5)
-        return WIDEST * self.config.prior_std * usual
+        return longest(self.sizes.latent, WIDEST * self.config.prior_std)
 
     def _check_reach(self) -> None:
         """Draws held back at the edge are priced there, so a KL may read too low."""
@@ -147,11 +145,3 @@ class Poincare(Plugin):
     def decoder_condition(self, z: Tensor) -> Tensor:
         """Signed distances from gyroplanes, (..., width), or log_0(z), (..., D)."""
         return self.planes(z) if self.config.decoder == "gyroplane" else self.ball.coordinates(z)
-
-
-def shortened(vectors: Tensor, largest: float) -> Tensor:
-    """Vectors (..., D) with length r made largest tanh(r / largest): none becomes longer."""
-    share: Tensor = (
-        torch.linalg.vector_norm(vectors, dim=-1, keepdim=True).clamp(min=1e-12) / largest
-    )
-    return vectors * (torch.tanh(share) / share)

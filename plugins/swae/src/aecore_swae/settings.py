@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor
 
 from aecore import PluginConfig, Step
-from aecore.matching import Kernel, imq, mmd
+from aecore.matching import Kernel, imq, mmd_of_draws
 
 
 class MmdConfig(PluginConfig):
@@ -21,12 +21,5 @@ def kernel_for(latent: int) -> Kernel:
 
 
 def batch_mmd(step: Step, kernel: Kernel) -> Tensor:
-    """0-d: MMD^2 of the codes of the whole batch and as many draws of the prior, mean over K.
-
-    0 where the batch is left with one sentence, which is no pair.
-    """
-    z, drawn = step.gather(step.sample.z), step.gather(step.prior_sample())
-    if len(z) < 2:
-        return 0 * step.sample.z.sum()
-    found = [mmd(z[:, k], drawn, kernel) for k in range(z.shape[1])]
-    return sum(found[1:], found[0]) / len(found)
+    """0-d: MMD^2 of the codes of the whole batch and as many draws of the prior."""
+    return mmd_of_draws(step.gather(step.sample.z), step.gather(step.prior_sample()), kernel)

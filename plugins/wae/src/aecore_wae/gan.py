@@ -5,7 +5,7 @@ Source: Tolstikhin et al., ICLR 2018, https://arxiv.org/abs/1711.01558, algorith
     (2015), https://arxiv.org/abs/1511.05644.
 Deviations:
     - The reconstruction is -log p(x | z) in nats, not the squared error of an image, and the
-      weight 1: at the paper's 10 short sentences were lost, and no better matched.
+      weight 1: at the paper's 10 short sentences were lost.
     - The critic is updated before the step of encoder and decoder, the authors' after it.
     - Their optional log p(z) in the critic's output is left out: it has the shape of a broadcast
       mistake there.
@@ -32,7 +32,7 @@ from aecore import (
     Step,
     hookimpl,
 )
-from aecore.matching import mlp
+from aecore.matching import mlp, told_apart
 from aecore_wae.encoder import EncoderConfig, drawn, head_for, refined
 
 
@@ -75,10 +75,9 @@ class WaeGan(Plugin):
     @hookimpl
     def critic_loss(self, step: DetachedStep) -> Tensor:
         """-log sigmoid(D(p)) - log(1 - sigmoid(D(z))), mean over the batch, 0-d."""
-        of_prior, of_codes = self.net(step.prior_sample()), self.net(step.z)
-        right = 0.5 * ((of_prior > 0).float().mean(1) + (of_codes < 0).float().mean((1, 2)))
-        self.log(guessed=step.mean(right).detach())
-        return step.mean(F.softplus(-of_prior).mean(1) + F.softplus(of_codes).mean((1, 2)))
+        losses, right = told_apart(self.net(step.z), self.net(step.prior_sample()))
+        self.log(guessed=step.mean(right))
+        return step.mean(losses)
 
     @hookimpl
     def kl_term(self, step: Step) -> Tensor:

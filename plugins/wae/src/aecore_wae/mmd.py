@@ -34,7 +34,7 @@ from aecore import (
     Step,
     hookimpl,
 )
-from aecore.matching import imq, mmd, moments_apart, rbf
+from aecore.matching import imq, mmd_of_draws, moments_apart, rbf
 from aecore_wae.encoder import EncoderConfig, drawn, head_for, refined
 
 KERNELS = {"imq": imq, "rbf": rbf}
@@ -102,9 +102,6 @@ class WaeMmd(Plugin):
     def kl_term(self, step: Step) -> Tensor:
         """weight MMD^2, (B, 1), the same for all; 0 where a batch is left with one sentence."""
         z, drawn = step.gather(step.sample.z), step.gather(step.prior_sample())
-        if len(z) < 2:
-            return 0 * step.sample.z.sum((1, 2)).unsqueeze(1)
-        found = sum((mmd(z[:, k], drawn, self.kernel) for k in range(z.shape[1])), z.new_zeros(()))
-        found = found / z.shape[1]
+        found = mmd_of_draws(z, drawn, self.kernel)
         self.log(mmd=found.detach())
         return (self.config.weight * found).expand(len(step.batch), 1)
