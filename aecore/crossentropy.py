@@ -99,6 +99,10 @@ class _Tiled(torch.autograd.Function):
         # the factors go to the states, which are fewer than the exponentials
         scale = (gradient / total).unsqueeze(1)
         scaled, to_states = (states * scale).to(operands), torch.zeros_like(states)
+        if not ctx.needs_input_grad[2]:  # a frozen decoder
+            for tile, part in _tiles(BACKWARD_WORDS, ctx.exponentials, weight):
+                to_states += torch.mm(tile.t(), part.to(operands))
+            return _to_states(to_states, scale, gradient, weight[targets]), None, None, None
         to_weight = torch.empty_like(weight)
         for tile, part, to_part in _tiles(BACKWARD_WORDS, ctx.exponentials, weight, to_weight):
             if operands is torch.float32:
@@ -107,10 +111,14 @@ class _Tiled(torch.autograd.Function):
             else:
                 to_part.copy_(torch.mm(tile, scaled))
                 to_states += torch.mm(tile.t(), part.to(operands))
-        to_states *= scale
-        to_states.addcmul_(gradient.unsqueeze(1), weight[targets], value=-1)
+        _to_states(to_states, scale, gradient, weight[targets])
         to_weight.index_add_(0, targets, -gradient.unsqueeze(1) * states)
         return to_states, None, to_weight, None
+
+
+def _to_states(summed: Tensor, scale: Tensor, gradient: Tensor, own: Tensor) -> Tensor:
+    """The gradient in the states, in place: of the normaliser, less that of the target's logit."""
+    return summed.mul_(scale).addcmul_(gradient.unsqueeze(1), own, value=-1)
 
 
 def _tiles(size: int, *wholes: Tensor) -> Iterator[tuple[Tensor, ...]]:

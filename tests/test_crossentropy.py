@@ -46,6 +46,18 @@ def test_a_target_that_occurs_twice_gets_both_gradients():
     assert torch.allclose(found.double(), expected, atol=2e-5)
 
 
+@pytest.mark.parametrize("operands", [torch.float32, torch.bfloat16])
+def test_a_frozen_output_layer_passes_the_same_gradient_on(operands):
+    states, targets, weight, upstream = inputs(37, 1500, width=40)
+    states = states.requires_grad_()
+    found = []
+    for frozen in (True, False):
+        weight.requires_grad_(not frozen)
+        losses = token_nll(states, targets, weight, operands)
+        found.append(torch.autograd.grad(losses @ upstream, states)[0])
+    assert (found[0] - found[1]).norm() / found[1].norm() < 1e-5
+
+
 @pytest.mark.parametrize("grad", [True, False])
 def test_tokens_that_cost_more_than_float32_can_exponentiate(grad):
     states, targets, weight, upstream = inputs(scale=60.0)

@@ -6,24 +6,18 @@ log q(z) with respect to the volume of the space is the rest.
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from aecore.geometry import Ball, WrappedNormal, longest, shortened
+from aecore.geometry import Ball
 from aecore.geometry.space import Space
 
-#: Deviations on R^D lie between exp(-7) and exp(7) of the prior's.
-LARGEST = 7.0
-#: On the ball a deviation is between `LEAST` and `WIDEST` times the prior's, and centres are within
-#: what draws of the widest, but for one in a thousand, leave of the distance to the edge.
-LEAST, WIDEST, WITHIN = 1e-3, 1.25, 0.98
-ODDS = math.log((WIDEST - 1) / (1 - LEAST))
-#: The share of that distance that is left to the centres in any case.
-ROOM = 0.1
+#: log p(z), (..., D) -> (...).
+LogDensity = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -38,21 +32,6 @@ class Scale:
         """Of rows (N, D); a constant column counts as one of deviation 1."""
         deviation = rows.std(0, keepdim=True) if len(rows) > 1 else torch.ones_like(rows)
         return cls(rows.mean(0, keepdim=True), torch.where(deviation > 1e-6, deviation, 1.0))
-
-
-class Around(Protocol):
-    """A unimodal density on the space, for each of B rows."""
-
-    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """z (B, K, D) of standard normal noise (B, K, D), and log q(z), (B, K), nats.
-
-        log q is inf where the draw does not lie where q says, so that it weighs nothing.
-        """
-        ...
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """(B, K), for z (B, K, D)."""
-        ...
 
 
 class Chart(Protocol):
@@ -70,8 +49,8 @@ class Chart(Protocol):
         """(...): the log of the volume element at v."""
         ...
 
-    def around(self, mean: Tensor, log_scale: Tensor, prior: Scale) -> Around:
-        """The density at standardised mean and log deviation (B, 1, D); 0 and 0 are the prior's."""
+    def held(self, v: Tensor) -> Tensor:
+        """(...) bool: whether the edge of the numbers keeps point(v) nearer than v says."""
         ...
 
 
@@ -97,28 +76,9 @@ class Flat:
         """Zero."""
         return v.new_zeros(v.shape[:-1])
 
-    def around(self, mean: Tensor, log_scale: Tensor, prior: Scale) -> Around:
-        """N(m + s mu, diag (s sigma)^2), log sigma bounded smoothly by `LARGEST`."""
-        scale = (LARGEST * (log_scale / LARGEST).tanh()).exp()
-        return Gaussian(prior.mean + prior.deviation * mean, prior.deviation * scale)
-
-
-@dataclass(frozen=True)
-class Gaussian:
-    """N(mean, diag scale^2), (B, 1, D) each."""
-
-    mean: Tensor
-    scale: Tensor
-
-    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Around`."""
-        z = self.mean + self.scale * noise
-        return z, self.log_prob(z)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """See `Around`."""
-        squares = 0.5 * ((z - self.mean) / self.scale).square()
-        return -(squares + self.scale.log() + 0.5 * math.log(2 * math.pi)).sum(-1)
+    def held(self, v: Tensor) -> Tensor:
+        """Nothing is."""
+        return torch.zeros(v.shape[:-1], dtype=torch.bool, device=v.device)
 
 
 @dataclass(frozen=True)
@@ -139,27 +99,7 @@ class Curved:
         """(D - 1) log(sinh(sqrt(c) r) / (sqrt(c) r)), r = |v|."""
         return self.ball.log_volume(v)
 
-    def around(self, mean: Tensor, log_scale: Tensor, prior: Scale) -> Around:
-        """WrappedNormal(exp_0(m / 2), diag sigma^2), both bounded so that draws stay inside."""
-        width = LEAST + (WIDEST - LEAST) * torch.sigmoid(log_scale - ODDS)  # 1 at 0
-        widest = WIDEST * float(prior.deviation.square().mean().sqrt())
-        reach = self.ball.reach
-        room = max(WITHIN * reach - longest(mean.shape[-1], widest), ROOM * reach)
-        centre = self.point(shortened(prior.mean + prior.deviation * mean, room))
-        return Wrapped(WrappedNormal(self.ball, centre, prior.deviation * width))
-
-
-@dataclass(frozen=True)
-class Wrapped:
-    """A wrapped normal; what the edge of the ball holds back weighs nothing."""
-
-    normal: WrappedNormal
-
-    def draw(self, noise: Tensor) -> tuple[Tensor, Tensor]:
-        """See `Around`; the density is that of the noise."""
-        z, log_q, held = self.normal.of_noise(noise)
-        return z, torch.where(held, torch.inf, log_q)
-
-    def log_prob(self, z: Tensor) -> Tensor:
-        """See `Around`."""
-        return self.normal.log_prob(z)
+    def held(self, v: Tensor) -> Tensor:
+        """What lies as far as the last point of the ball."""
+        length: Tensor = torch.linalg.vector_norm(v, dim=-1)
+        return length >= self.ball.reach

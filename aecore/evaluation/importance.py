@@ -18,12 +18,12 @@ from torch import Tensor
 from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Split
-from aecore.evaluation.charts import Chart, Curved, chart_of
+from aecore.evaluation.charts import Chart, Curved, LogDensity, Scale, chart_of
 from aecore.evaluation.decoding import energies
 from aecore.evaluation.lowrank import LEAST_SAMPLES, RANK, LowRank, low_rank
 from aecore.evaluation.mixture import fit_mixture
 from aecore.evaluation.pareto import effective_samples, pareto_k
-from aecore.evaluation.proposal import GaussianProposal, LogDensity, fit_proposal
+from aecore.evaluation.proposal import Proposals
 from aecore.model import Model
 from aecore.streams import Streams
 
@@ -36,10 +36,11 @@ EXACT = "exact: the decoder reads no latent"
 PRIOR_DRAWS = 20_000
 #: The share of samples that a fitted proposal leaves to the prior.
 DEFENCE = 0.1
+#: Draws from the prior of which its moments are taken.
+LOOK = 2_000
 #: The proposal in words, where the posterior is none.
-GAUSSIAN, WRAPPED = "diagonal Gaussian", "wrapped normal"
-FITTED = "a fitted {}, a tenth of them of the prior"
-NOT_FITTED = "a {} with the prior's moments, since no fit was better, a tenth of the prior"
+FITTED = "a Gaussian fitted to each sentence{}, a tenth of them of the prior"
+CURVED = " in normal coordinates"
 #: Samples, those of the largest weights, whose reconstruction is computed in full.
 HEAVIEST = 32
 #: What the label adds where the low-rank approximation is taken, and sentences that decide on it.
@@ -109,8 +110,7 @@ class Prior:
 def importance(model: Model, split: Split, streams: Streams, samples: int) -> Importance | None:
     """The estimator of a composition, what it needs fitted to the frozen model; or None.
 
-    Nothing that is fitted depends on ``samples``, on the batch size, or on how many sentences of
-    the split are then measured.
+    Nothing that is fitted depends on ``samples``, on the batch size, or on the other sentences.
     """
     if not samples:
         return None
@@ -128,10 +128,10 @@ def importance(model: Model, split: Split, streams: Streams, samples: int) -> Im
     if own:
         draw, source = _own(model), "the posterior"
     else:
-        proposal = fit_proposal(model, split, streams, prior.log_prob)
-        draw = _defended(proposal, prior)
-        kind = WRAPPED if isinstance(chart, Curved) else GAUSSIAN
-        source = FITTED.format(kind) if proposal.fitted else NOT_FITTED.format(kind)
+        assert chart is not None
+        proposals = Proposals(model, prior.log_prob, chart, _moments(prior, streams, chart))
+        draw = _defended(proposals, prior)
+        source = FITTED.format(CURVED if isinstance(chart, Curved) else "")
     short = low_rank(model.decoder.output.weight) if samples >= LEAST_SAMPLES else None
     label = f"importance-weighted, {samples} samples of {source}{prior.label}"
     found = Importance(model, streams, split.name, draw, prior.log_prob, samples, label)
@@ -165,7 +165,12 @@ def _own(model: Model) -> Draw:
     return draw
 
 
-def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
+def _moments(prior: Prior, streams: Streams, chart: Chart) -> Scale:
+    with streams("evaluate", "prior", "moments"), torch.no_grad():
+        return Scale.of(chart.coordinates(prior.sample(LOOK).cpu().double()))
+
+
+def _defended(proposals: Proposals, prior: Prior) -> Draw:
     """A defensive mixture: some samples are the prior's, all weighed by both (Hesterberg, 1995).
 
     A Gaussian that maximises the bound sits on one mode; the prior bounds the weight of what it
@@ -173,13 +178,16 @@ def _defended(proposal: GaussianProposal, prior: Prior) -> Draw:
     """
 
     def draw(features: Tensor, sentence: Batch, samples: int) -> tuple[Tensor, Tensor]:
+        proposal = proposals.fit(sentence, features)
         spare = int(DEFENCE * samples)
-        own, log_own = (found[0] for found in proposal.draw(features, samples - spare))
+        own, log_own = (found.to(features.device) for found in proposal.draw(samples - spare))
+        own = own.to(features)
         if not spare:
             return own, log_own
         z, share = torch.cat([own, prior.sample(spare).to(own)]), spare / samples
-        log_q = torch.cat([log_own, proposal.log_prob(features, z[None, -spare:])[0]])
-        return z, torch.logaddexp(log_q + math.log(1 - share), prior.log_prob(z) + math.log(share))
+        log_q = torch.cat([log_own, proposal.log_prob(z[-spare:].cpu()).to(log_own)])
+        priced = prior.log_prob(z).double()
+        return z, torch.logaddexp(log_q + math.log(1 - share), priced + math.log(share))
 
     return draw
 
