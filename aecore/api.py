@@ -21,6 +21,7 @@ from aecore.evaluation.protocol import Tick
 from aecore.progress import Listeners, Progress, Silent
 from aecore.reports.curves import Curves
 from aecore.run import Run
+from aecore.runs.base import Autoencoder, check_corpus, check_language, keep, restore, wished
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
 from aecore.runs.folder import RunFolder, make_folder
@@ -90,11 +91,18 @@ def opened(
 ) -> Iterator[Trainer]:
     """A trainer that has started a new run; folder locked and torch's threads set in the block."""
     listener = progress or Silent()
-    assembly = assemble(config.plugins, Catalogue.discover(registries), config.train.recipe)
+    catalogue, recipe = Catalogue.discover(registries), config.train.recipe
+    assembly = assemble(config.plugins, catalogue, recipe)
+    below = Autoencoder.find(wished(assembly.over)) if assembly.over else None
+    config = config.model_copy(update={"base": None}) if below is None else below.under(config)
+    assembly = assemble(config.plugins, catalogue, recipe, config.base)
     if out is not None:
         RunFolder(Path(out)).check_free(overwrite)
     device = resolve_device(config.train.device)
-    corpus = _load_corpus(config, listener)
+    corpus = _load_corpus(config, listener, None if below is None else below.vocabulary)
+    check_corpus(corpus, assembly.composition.data, assembly.composition.label)
+    if below is not None:
+        check_language(corpus, below)
     with _threads(config.train.threads) as threads:
         precision = resolve_precision(config.train.precision, device)
         spec = str(DataSpec.parse(config.data.spec).absolute)
@@ -108,6 +116,9 @@ def opened(
             with folder.replaced():
                 folder.write_config(config)
                 model = assembly.build(config, len(corpus.vocabulary), device)
+                if below is not None:
+                    below.into(model)
+                    keep(model, folder, below.section)
                 listeners = _with_curves(listener, folder, config)
                 trainer = Trainer(model, corpus, config, folder, listeners)
                 _announce(trainer, assembly)
@@ -170,6 +181,8 @@ def reopened(
             _require_nothing_done(folder)
         corpus = _load_corpus(config, listener, read_vocabulary(folder) if begun else None)
         model = assembly.build(config, len(corpus.vocabulary), where)
+        if config.base is not None:
+            restore(model, folder, config.base)
         trainer = Trainer(model, corpus, config, folder, _with_curves(listener, folder, config))
         if begun:
             trainer.restore()

@@ -16,7 +16,7 @@ from aecore.errors import AecoreError, ConfigError, PluginError, RunError, autho
 from aecore.initialisation import Initialisation
 from aecore.model import Model, build_model
 from aecore.plugin import Plugin, PluginConfig
-from aecore.runs.config import RunConfig, validate_settings
+from aecore.runs.config import BaseConfig, RunConfig, validate_settings
 from aecore.streams import Streams
 
 #: What training takes its products in, by the name of the precision.
@@ -35,6 +35,12 @@ class Assembly:
     def versions(self) -> dict[str, str]:
         """See `versions`."""
         return versions(self.composition)
+
+    @property
+    def over(self) -> list[tuple[str, PluginConfig]]:
+        """The plugins that work over a trained autoencoder, with their settings."""
+        parts = self.composition.parts
+        return [(p.name, self.settings[p.name]) for p in parts if p.manifest.base and not p.base]
 
     def write_out(self, config: RunConfig) -> RunConfig:
         """The configuration with every plugin setting and version in it."""
@@ -69,13 +75,17 @@ def versions(composition: Composition) -> dict[str, str]:
 
 
 def assemble(
-    plugins: Mapping[str, Mapping[str, Any]], catalogue: Catalogue, recipe: str = "fast"
+    plugins: Mapping[str, Mapping[str, Any]],
+    catalogue: Catalogue,
+    recipe: str = "fast",
+    base: BaseConfig | None = None,
 ) -> Assembly:
     """Import the named plugins, validate their settings, refine their manifests, and compose.
 
     Args:
         plugins: name -> settings.
         recipe: ``published`` puts the papers' settings where none are given.
+        base: the trained autoencoder underneath.
 
     Raises:
         CompositionError: for a plugin that is not there or cannot be imported, and plugins that do
@@ -87,16 +97,25 @@ def assemble(
     if not any(plugins.values()):
         # no setting can mend it, so refuse without importing anything
         compose(declared, catalogue.defaults)
-    classes, settings, parts = {}, {}, []
-    for part, values in zip(declared, plugins.values(), strict=True):
+    classes: dict[str, type[Plugin]] = {}
+    settings: dict[str, PluginConfig] = {}
+
+    def imported(part: Part, values: Mapping[str, Any]) -> Part:
         cls = catalogue.load(part.name)
         papers = part.manifest.published if recipe == "published" else {}
         with authored(part.name, part.distribution, "its settings' validation"):
             config = validate_settings(cls.Config, {**papers, **values}, part.name)
         assert isinstance(config, PluginConfig)
         classes[part.name], settings[part.name] = cls, config
-        parts.append(_refine(part, cls, config))
-    return Assembly(compose(parts, catalogue.defaults), classes, settings)
+        return _refine(part, cls, config)
+
+    under = (
+        [] if base is None else [(catalogue.part(name), own) for name, own in base.plugins.items()]
+    )
+    # what gave the autoencoder its training alone is not needed any more
+    below = [imported(part, own) for part, own in under if part.as_base() is not None]
+    parts = [imported(*pair) for pair in zip(declared, plugins.values(), strict=True)]
+    return Assembly(compose(parts, catalogue.defaults, below), classes, settings)
 
 
 def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
@@ -126,7 +145,7 @@ def _refine(part: Part, cls: type[Plugin], config: PluginConfig) -> Part:
 def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Assembly:
     """`assemble` for a run on disk: errors also name the distribution that it was trained with."""
     try:
-        return assemble(config.plugins, catalogue, config.train.recipe)
+        return assemble(config.plugins, catalogue, config.train.recipe, config.base)
     except AecoreError as error:
         missing = [name for name in config.plugins if name not in catalogue.entries]
         trained = [

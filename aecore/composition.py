@@ -11,9 +11,14 @@ from itertools import combinations
 
 from aecore.errors import CompositionError
 from aecore.hookspec import HOOKS
-from aecore.manifest import GIVEN_BY, LEVELS, Batching, Capabilities, Manifest
+from aecore.manifest import GIVEN_BY, LEVELS, Base, Batching, Capabilities, Data, Manifest
 
 DEFAULTS = "vae"
+#: The hooks that say what a trained autoencoder is, and what its divergence is reported as.
+MODEL_HOOKS = (
+    *("posterior_sample", "posterior_params", "prior_logprob", "prior_sample"),
+    *("decoder_condition", "kl_term"),
+)
 Level = str | frozenset[str]
 
 #: What each level means, for the sentence that refuses a composition.
@@ -30,11 +35,34 @@ MEANING = {
 
 @dataclass(frozen=True)
 class Part:
-    """A plugin as composition sees it."""
+    """A plugin as composition sees it.
+
+    Attributes:
+        base: whether it belongs to the trained autoencoder underneath.
+    """
 
     name: str
     manifest: Manifest
     distribution: str = ""
+    base: bool = False
+
+    def as_base(self) -> Part | None:
+        """What is left of it in a trained autoencoder: its model hooks; None where it has none."""
+        hooks = tuple(hook for hook in self.manifest.hooks if hook in MODEL_HOOKS)
+        if not hooks:
+            return None
+        kept = {
+            word: level
+            for word, level in self.manifest.provides.stated().items()
+            if any(hook in hooks for hook in GIVEN_BY[word])
+        }
+        changes = {
+            "hooks": hooks,
+            "provides": Capabilities.model_validate(kept),
+            "requires": Capabilities(),
+            "select_on": "objective",
+        }
+        return replace(self, manifest=self.manifest.model_copy(update=changes), base=True)
 
     def owns(self) -> list[str]:
         """The owner hooks that it implements."""
@@ -51,8 +79,25 @@ class Composition:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The named plugins, without the defaults."""
-        return tuple(part.name for part in self.parts if part.name != DEFAULTS)
+        """The named plugins, without the defaults and what the autoencoder underneath has."""
+        return tuple(p.name for p in self.parts if p.name != DEFAULTS and not p.base)
+
+    @property
+    def base(self) -> Base | None:
+        """Whether there is a trained autoencoder underneath, and whether it is frozen."""
+        return _base(self.parts)
+
+    @property
+    def under(self) -> frozenset[str]:
+        """The plugins of the autoencoder underneath, the defaults among them."""
+        if self.base is None:
+            return frozenset()
+        return frozenset({DEFAULTS, *(part.name for part in self.parts if part.base)})
+
+    @property
+    def data(self) -> Data | None:
+        """What the corpus has to be, beyond text."""
+        return next((p.manifest.data for p in self.parts if p.manifest.data), None)
 
     @property
     def label(self) -> str:
@@ -85,17 +130,37 @@ class Composition:
         return frozenset(hook for hook, owner in self.owners.items() if owner == name)
 
 
-def compose(named: Sequence[Part], defaults: Part) -> Composition:
+def _base(parts: Iterable[Part]) -> Base | None:
+    return next((part.manifest.base for part in parts if part.manifest.base), None)
+
+
+def compose(named: Sequence[Part], defaults: Part, base: Sequence[Part] = ()) -> Composition:
     """Resolve the hooks of the named plugins over the defaults.
+
+    Args:
+        base: the plugins of a trained autoencoder, of which `Part.as_base` is left; a named plugin
+            takes a hook from them.
 
     Raises:
         CompositionError: for a plugin that is named twice, two owners of one hook, or a requirement
             that is not met; with the names, the reason and the nearest composition that works.
     """
-    problem = _problem(named, defaults)
+    under = _under(base, named)
+    problem = _problem([*under, *named], defaults)
     if problem is not None:
         raise CompositionError(*problem, *_nearest(named, defaults))
-    return _resolve(named, defaults)
+    return _resolve([*under, *named], defaults)
+
+
+def _under(base: Sequence[Part], named: Sequence[Part]) -> list[Part]:
+    """What a base still has to say: nothing of hooks that a named plugin owns."""
+    taken = {hook for part in named for hook in part.owns()}
+    left = (part.as_base() for part in base)
+    return [
+        part
+        for part in left
+        if part is not None and (not part.owns() or not taken.issuperset(part.owns()))
+    ]
 
 
 def _resolve(named: Sequence[Part], defaults: Part) -> Composition:
@@ -104,7 +169,10 @@ def _resolve(named: Sequence[Part], defaults: Part) -> Composition:
         owners.setdefault(hook, defaults.name)
     rest = replace(defaults, manifest=_refine_defaults(defaults.manifest, named))
     parts = (*named, rest)
-    return Composition(parts, owners, _levels(parts, owners))
+    levels = _levels(parts, owners)
+    if _base(named) == "frozen":
+        levels |= {"kl_gradient": frozenset(), "objective_gradient": frozenset()}
+    return Composition(parts, owners, levels)
 
 
 def _refine_defaults(manifest: Manifest, named: Iterable[Part]) -> Manifest:
@@ -139,7 +207,12 @@ def _levels(parts: Iterable[Part], owners: dict[str, str]) -> dict[str, Level]:
 
 def _problem(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None:
     """Why the plugins do not compose: the sentence, then the evidence; None when they do."""
-    return _two_owners(named) or _two_spaces(named, defaults) or _unmet(_resolve(named, defaults))
+    return (
+        _two_owners(named)
+        or _two_kinds(named)
+        or _two_spaces(named, defaults)
+        or _unmet(_resolve(named, defaults))
+    )
 
 
 def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
@@ -154,6 +227,20 @@ def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
                     f"{hook} has one owner: two would each replace what the other does",
                 )
             seen[hook] = part.name
+    return None
+
+
+def _two_kinds(named: Sequence[Part]) -> tuple[str, ...] | None:
+    """Two that want other corpora, or the same autoencoder frozen and trained."""
+    for word, due in (("data", "the corpus to be"), ("base", "the autoencoder underneath to be")):
+        wishes = [(p.name, getattr(p.manifest, word)) for p in named if getattr(p.manifest, word)]
+        for (one, its), (other, theirs) in combinations(wishes, 2):
+            if its != theirs:
+                return (
+                    f"'{one}' does not compose with '{other}'",
+                    f"{one} needs: {due} {its}",
+                    f"{other} needs: {due} {theirs}",
+                )
     return None
 
 

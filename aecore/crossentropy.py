@@ -87,7 +87,7 @@ class _Tiled(torch.autograd.Function):
         return total.log(), finite
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, Tensor | None, None]:
         states, targets, weight, total = ctx.saved_tensors
         if torch.is_grad_enabled():
             losses = _plain(states, targets, weight)

@@ -24,6 +24,8 @@ from aecore.hookspec import API, HOOKS
 Batching = Literal["bucketed", "mixed"]
 KlGradient = Literal["encoder", "prior"]
 ObjectiveGradient = Literal["encoder", "decoder"]
+Base = Literal["frozen", "trained"]
+Data = Literal["labelled", "pairs"]
 
 #: Capabilities with an order, lowest level first; ``requires`` names the least that will do.
 LEVELS: dict[str, tuple[str, ...]] = {
@@ -88,6 +90,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
     "couples": {
         "training": "in training alone, as batch normalisation does; evaluation is per sentence",
+    },
+    "data": {
+        "labelled": "sentences with a label each, of two kinds or more",
+        "pairs": "sentences and what each is to become",
+    },
+    "base": {
+        "frozen": "nothing of it is trained, and it stays as it is, bit for bit",
+        "trained": "it is where training begins",
     },
     "select_on": {
         "objective": "what the method minimises, at its own beta and with its penalties",
@@ -201,6 +211,12 @@ class Manifest(_Data):
     batching: Batching = Field("bucketed", description="how an epoch is cut into batches")
     couples: Literal["training"] | None = Field(
         None, description="when the sentences of a batch have to do with each other"
+    )
+    data: Data | None = Field(None, description="what the corpus has to be, beyond text")
+    base: Base | None = Field(
+        None,
+        description="that it works over a trained autoencoder, the run that its setting "
+        "`autoencoder` names, whose sizes, vocabulary and model hooks it takes",
     )
     select_on: Literal["objective", "rec", "nll_elbo"] = Field(
         "objective", description="the validation figure by which weights are kept under a plateau"

@@ -40,6 +40,7 @@ class Model(nn.Module):
         version: a number that changes when weights are updated or loaded; updates of critics do not
             count.
         initialisation: the law of fresh parameters.
+        frozen: whether there is a trained autoencoder underneath of which nothing changes.
     """
 
     beta: Tensor
@@ -68,8 +69,10 @@ class Model(nn.Module):
         self.register_buffer("beta", torch.zeros(()))
         self.version = 0
         self.register_load_state_dict_post_hook(lambda *_: self.weights_changed())  # type: ignore[no-untyped-call]
+        self.frozen = composition.base == "frozen"
         for name, plugin in plugins.items():
-            _check_roles(name, plugin, name in composition.implementers("critic_loss"))
+            if name not in composition.under:  # there a critic has done its work
+                _check_roles(name, plugin, name in composition.implementers("critic_loss"))
             plugin.attach(self)
         with streams("init", "encoder"), initialising(initialisation):
             self.encoder = Encoder(sizes)
@@ -77,6 +80,32 @@ class Model(nn.Module):
             self._width = width = self.condition(torch.zeros(1, 1, sizes.latent)).shape[-1]
         with streams("init", "decoder"), initialising(initialisation):
             self.decoder = Decoder(sizes, width, *dropout)
+        if self.frozen:
+            for name, parameter in self.named_parameters():
+                parameter.requires_grad_(not self.is_under(name))
+
+    def is_under(self, name: str) -> bool:
+        """Whether a tensor of this name belongs to a trained autoencoder underneath."""
+        room, _, rest = name.partition(".")
+        under = self.composition.under
+        return bool(under) and (room in _ROOMS or rest.partition(".")[0] in under)
+
+    def train(self, mode: bool = True) -> Model:
+        """As for every module; what is frozen stays as it is evaluated, without dropout."""
+        super().train(mode)
+        if self.frozen:
+            for module in (self.encoder, self.decoder, *map(self.plugin, self.composition.under)):
+                module.eval()
+        return self
+
+    def own_state(self) -> dict[str, Tensor]:
+        """The tensors that a run keeps and resumes: all that is not frozen underneath."""
+        state = self.state_dict()
+        return {name: t for name, t in state.items() if not (self.frozen and self.is_under(name))}
+
+    def load_own(self, tensors: Mapping[str, Tensor]) -> None:
+        """Put back what `own_state` gave."""
+        self.load_state_dict({**self.state_dict(), **tensors})
 
     def plugin(self, name: str) -> Plugin:
         """The plugin called ``name``."""
@@ -280,6 +309,10 @@ class Model(nn.Module):
         """(B,): what is minimised, nats per sentence."""
         call = self.hooks.owner("objective")
         return call.tensor(call(step=step), (len(step.batch),))
+
+
+#: The rooms of the autoencoder itself in the state dict.
+_ROOMS = ("encoder", "decoder")
 
 
 @contextmanager

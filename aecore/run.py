@@ -25,6 +25,7 @@ from aecore.generation.decode import decode
 from aecore.generation.interpolate import interpolate
 from aecore.generation.strategy import Choice, Strategy
 from aecore.model import Model, evaluating
+from aecore.runs.base import restore
 from aecore.runs.checkpoint import load_tensors, save_tensors
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
@@ -106,6 +107,8 @@ class Run:
         weights = Weights.read(folder)
         vocabulary = read_vocabulary(folder, weights.tokenizer)
         model = assembly.build(config, len(vocabulary), resolve_device(device))
+        if model.frozen and config.base is not None:
+            restore(model, folder, config.base)
         weights.into(model, folder)
         return cls(folder, config, vocabulary, model, weights.corpus, data)
 

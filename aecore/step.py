@@ -77,6 +77,16 @@ class Step:
         return self.sample.mean
 
     @lazy
+    def target(self) -> Step:
+        """What each sentence is to become, as a step of its own; of pairs alone."""
+        if self.batch.target is None:
+            raise AecoreError(
+                "step.target was asked for, but the sentences are no pairs",
+                'due: data = "pairs" in plugin.toml',
+            )
+        return Step(self.model, self.batch.target, index=self.index, samples=1)
+
+    @lazy
     def condition(self) -> Tensor:
         """(B, K, C): what the decoder reads."""
         return self.model.condition(self.sample.z)
@@ -154,6 +164,11 @@ class DetachedStep:
         self.code = step.code.detach()
         self.mean, self.gather = step.mean, step.gather
         self._step = step
+
+    @lazy
+    def target(self) -> DetachedStep:
+        """The same of what each sentence is to become."""
+        return self._step.target.detached()
 
     def prior_sample(self, n: int | None = None) -> Tensor:
         """(n, D): fresh draws from the prior, without graph."""

@@ -85,7 +85,12 @@ class Vae(Plugin):
 
     @hookimpl
     def objective(self, step: Step) -> Tensor:
-        """(B,): the mean of rec over K, plus beta times the charged divergence."""
+        """(B,): the mean of rec over K, plus beta times the charged divergence.
+
+        0 over a frozen autoencoder, of which nothing would be trained.
+        """
+        if self.model.frozen:
+            return step.features.new_zeros(len(step.batch))
         return step.rec.mean(1) + step.beta * step.kl_loss.sum(1)
 
 

@@ -46,7 +46,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], meta: Mapping[str, A
         plain[name] = ours.clone() if storage in storages else ours
         storages.add(storage)
     text = json.dumps(dict(meta), sort_keys=True)
-    wrapped = json.dumps({"meta": json.loads(text), "sha256": _digest(plain, text)}, sort_keys=True)
+    wrapped = json.dumps({"meta": json.loads(text), "sha256": digest(plain, text)}, sort_keys=True)
     write_atomic(path, save_safetensors(plain, metadata={KEY: wrapped}))
 
 
@@ -66,7 +66,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         if KEY not in (header.get("__metadata__") or {}) and load_safetensors(data):
             raise _Foreign
         wrapped = json.loads(header["__metadata__"][KEY])
-        meta, digest = wrapped["meta"], wrapped["sha256"]
+        meta, due = wrapped["meta"], wrapped["sha256"]
         tensors = load_safetensors(data)
     except _Foreign:
         raise RunError(
@@ -77,7 +77,7 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise RunError(
             f"'{path}' is damaged", f"reason: {error}", f"size: {len(data)} bytes"
         ) from error
-    if _digest(tensors, json.dumps(meta, sort_keys=True)) != digest:
+    if digest(tensors, json.dumps(meta, sort_keys=True)) != due:
         raise RunError(
             f"'{path}' is damaged",
             "reason: the contents do not match their SHA-256: truncated or altered",
@@ -85,7 +85,8 @@ def load_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     return tensors, meta
 
 
-def _digest(tensors: Mapping[str, Tensor], meta: str) -> str:
+def digest(tensors: Mapping[str, Tensor], meta: str = "") -> str:
+    """The SHA-256 of tensors with their names, and of a text, in hexadecimal."""
     found = hashlib.sha256(meta.encode())
     for name in sorted(tensors):
         tensor = tensors[name]

@@ -217,6 +217,20 @@ class EvaluateConfig(Section):
     )
 
 
+class BaseConfig(Section):
+    """Section [base] of config.toml: the trained autoencoder underneath; written by the run.
+
+    Attributes:
+        run: whence its weights were taken.
+        weights: SHA-256 of these.
+        plugins: its plugins and their settings.
+    """
+
+    run: str = ""
+    weights: str = ""
+    plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+
 class RunConfig(Section):
     """config.toml: trains the same run again."""
 
@@ -225,6 +239,7 @@ class RunConfig(Section):
     train: TrainConfig = Field(default_factory=lambda: TrainConfig.model_validate({}))
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
     plugins: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    base: BaseConfig | None = None
     versions: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")

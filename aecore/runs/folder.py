@@ -21,6 +21,7 @@ class RunFolder:
         self.config = path / "config.toml"
         self.metrics = path / "metrics.jsonl"
         self.weights = path / "model.safetensors"
+        self.base = path / "base.safetensors"
         self.tokenizer = path / "tokenizer.json"
         self.checkpoint = path / "checkpoint.safetensors"
         self.summary = path / "summary.json"
@@ -37,6 +38,7 @@ class RunFolder:
             self.config,
             self.metrics,
             self.weights,
+            self.base,
             self.tokenizer,
             self.checkpoint,
             self.summary,

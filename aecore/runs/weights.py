@@ -60,7 +60,7 @@ class Weights:
             RunError: when they are not.
         """
         try:
-            check_fit(self.tensors, model.state_dict())
+            check_fit(self.tensors, model.own_state())
         except ValueError as error:
             raise RunError(
                 f"the weights in '{folder.weights}' do not fit its config.toml",
@@ -68,7 +68,7 @@ class Weights:
                 str(error),
                 "likely: config.toml was edited, or a plugin's version has changed",
             ) from error
-        model.load_state_dict(dict(self.tensors))
+        model.load_own(self.tensors)
 
 
 def load_roles(path: Path, model: Model, vocabulary: Vocabulary, *roles: str) -> None:

@@ -69,7 +69,7 @@ def difference(
 
 def gradient_norm(value: Tensor, parameters: Iterable[Tensor]) -> float:
     """The norm of the gradient of a scalar in the parameters; 0 where no graph connects them."""
-    found = list(parameters)
+    found = [parameter for parameter in parameters if parameter.requires_grad]
     if not (value.requires_grad and found):
         return 0.0
     gradients = torch.autograd.grad(value, found, materialize_grads=True, retain_graph=True)

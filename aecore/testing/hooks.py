@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import product
 
 import torch
@@ -157,7 +158,7 @@ def check_leading_axes(case: Case) -> None:
 def check_padding_changes_nothing(case: Case) -> None:
     """Further columns of pads leave every value of every sentence as it was."""
     model, batch = build(case.subject, dropout=0.0), batch_of(7)
-    wider = Batch(F.pad(batch.tokens, (0, 5), value=PAD), batch.lengths, batch.index)
+    wider = replace(batch, tokens=F.pad(batch.tokens, (0, 5), value=PAD))
     one, other = (_noise_fixed(model, it) for it in (batch, wider))
     for name, value in one.items():
         apart = largest(value, other[name])

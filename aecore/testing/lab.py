@@ -25,7 +25,8 @@ from aecore.generation.strategy import Strategy
 from aecore.hooks import Call, Observer
 from aecore.model import Model, evaluating
 from aecore.progress import Silent
-from aecore.runs.config import RunConfig
+from aecore.runs.base import keep, restore
+from aecore.runs.config import BaseConfig, RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.step import Step
 from aecore.streams import stream
@@ -77,13 +78,23 @@ def double() -> Iterator[None]:
 
 @cache
 def corpus() -> Corpus:
-    """21, 6 and 6 sentences of 1 to 10 words; three batches an epoch, the last one smaller."""
+    """21, 6 and 6 sentences of 1 to 10 words; three batches an epoch, the last one smaller.
+
+    Every sentence has one of two labels and another that it is to become, for whoever asks.
+    """
     texts = {name: _sentences(name, n) for name, n in (("train", 21), ("valid", 6), ("test", 6))}
     vocabulary = Vocabulary.build([*texts["train"], " ".join(WORDS)])
     train, valid, test = (
-        Split.of(name, sentences, vocabulary) for name, sentences in texts.items()
+        _paired(Split.of(name, sentences, vocabulary), sentences, vocabulary)
+        for name, sentences in texts.items()
     )
-    return Corpus(train, valid, test, vocabulary)
+    return Corpus(train, valid, test, vocabulary, labels=("negative", "positive"))
+
+
+def _paired(split: Split, sentences: list[str], vocabulary: Vocabulary) -> Split:
+    labels = torch.arange(len(split), dtype=torch.int32) % 2
+    turned = [" ".join(reversed(sentence.split())) for sentence in sentences]
+    return replace(split, labels=labels, target=Split.of(split.name, turned, vocabulary))
 
 
 def _sentences(name: str, n: int) -> list[str]:
@@ -244,6 +255,7 @@ def training(
     with tempfile.TemporaryDirectory(prefix="aecore-check-") as path:
         model = build(subject, spread=spread, **config)
         trainer = TinyTrainer(model, run_config(subject, **config), RunFolder(Path(path)))
+        keep(model, trainer.folder, BaseConfig())
         with model.hooks.observed(observer or _unchanged):
             trainer.start()
             yield trainer
@@ -258,6 +270,7 @@ def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
     again = TinyTrainer(
         build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder
     )
+    restore(again.model, again.folder, BaseConfig())
     again.restore()
     return again
 

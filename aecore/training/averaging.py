@@ -12,9 +12,16 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from aecore.model import Model
+
+
+def moving(model: Model) -> Iterator[tuple[str, nn.Parameter]]:
+    """The named parameters that training may change."""
+    for name, parameter in model.named_parameters():
+        if not (model.frozen and model.is_under(name)):
+            yield name, parameter
 
 
 class Average:
@@ -33,7 +40,7 @@ class Average:
         """Take in the weights after joint step ``step``, counted from 1."""
         if not self.decay:
             return
-        current = dict(self.model.named_parameters())
+        current = dict(moving(self.model))
         if not self.weights:
             self.weights = {name: parameter.detach().clone() for name, parameter in current.items()}
         share = 1 - min(self.decay, (1 + step) / (10 + step))
@@ -54,9 +61,7 @@ class Average:
         if not self.weights:
             yield
             return
-        own = {
-            name: parameter.detach().clone() for name, parameter in self.model.named_parameters()
-        }
+        own = {name: parameter.detach().clone() for name, parameter in moving(self.model)}
         self._put(self.weights)
         try:
             yield
@@ -65,6 +70,6 @@ class Average:
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:
-        for name, parameter in self.model.named_parameters():
+        for name, parameter in moving(self.model):
             parameter.copy_(weights[name])
         self.model.weights_changed()

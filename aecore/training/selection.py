@@ -81,7 +81,7 @@ class Selection:
         if not self.prefers(new, kept):
             return False
         self.best = Best(step, epoch, self.metric, new)
-        self.weights = {name: t.clone() for name, t in self.model.state_dict().items()}
+        self.weights = {name: t.clone() for name, t in self.model.own_state().items()}
         return True
 
     def prefers(self, new: Candidate, kept: Candidate | None) -> bool:
@@ -110,18 +110,19 @@ class Selection:
     def reload(self) -> None:
         """Put the kept parameters back, not the buffers of controllers and schedules."""
         for name, parameter in self.model.named_parameters():
-            parameter.copy_(self.weights[name])
+            if name in self.weights:
+                parameter.copy_(self.weights[name])
         self.model.weights_changed()
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """The model with the kept weights, buffers too, in the block; its own return then."""
-        last = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict(self.weights or last)
+        last = {name: tensor.clone() for name, tensor in self.model.own_state().items()}
+        self.model.load_own(self.weights or last)
         try:
             yield
         finally:
-            self.model.load_state_dict(last)
+            self.model.load_own(last)
 
     def selected(self) -> dict[str, Any] | None:
         """Where the kept weights are from, as summary.json has it."""

@@ -56,6 +56,11 @@ class Session:
         return self.index / self.steps_per_epoch
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels, whose numbers in this row `Batch.labels` holds."""
+        return self._corpus.labels
+
+    @property
     def sentences(self) -> int:
         """Sentences of the training split."""
         return len(self._corpus.train)

@@ -20,7 +20,7 @@ from aecore.runs.checkpoint import check_fit, select
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
-from aecore.training.averaging import Average
+from aecore.training.averaging import Average, moving
 from aecore.training.finite import check_figures, check_weights
 from aecore.training.phases import JointPhase, Phase, StagePhase
 from aecore.training.record import Record
@@ -97,12 +97,12 @@ class Trainer:
             self.state = TrainState.from_json(state["loop"], self.steps_per_epoch)
             if not self.state.joint:
                 self._ask_for_stages()
-            due = self.model.state_dict()
+            due = self.model.own_state()
             check_fit(select(tensors, "model."), due)
             check_fit(select(tensors, "best."), due, optional=True)
-            averaged = {name: due[name] for name, _ in self.model.named_parameters()}
+            averaged = {name: due[name] for name, _ in moving(self.model)}
             check_fit(select(tensors, "average."), averaged, optional=True)
-            self.model.load_state_dict(select(tensors, "model."))
+            self.model.load_own(select(tensors, "model."))
             self.selection.restore(state["selection"], select(tensors, "best."))
             self.average.restore(select(tensors, "average."))
             self.session.draws = self.state.draws
@@ -331,7 +331,7 @@ class Trainer:
         parameters = dict(self.model.named_parameters())  # a buffer may well be infinite
         check_weights(parameters, self.phase.name, self.state.step)
         parts = {
-            "model": self.model.state_dict(),
+            "model": self.model.own_state(),
             "best": self.selection.weights,
             "average": self.average.weights,
         }

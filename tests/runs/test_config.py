@@ -285,7 +285,7 @@ def test_a_section_or_plugin_that_is_not_there():
         (
             "[trian]\nlr = 1",
             "'trian' is unknown. Did you mean 'train'? known: data, model, train, evaluate, "
-            "plugins, versions",
+            "plugins, base, versions",
         ),
         ("[train]\nlr = 'x'", "train.lr = 'x': input should be a valid number"),
     ],
