@@ -289,7 +289,13 @@ def _requirements(part: Part) -> dict[str, Level]:
 
 
 def _giver(composition: Composition, word: str) -> str:
-    """Whose level of ``word`` it is: the level of the defaults' divergence may be another's."""
+    """Whose level of ``word`` it is: that of the defaults' divergence may be another's.
+
+    Over a frozen autoencoder nothing has a gradient, because of the plugin that freezes it.
+    """
+    freezing = [part.name for part in composition.parts if part.manifest.base == "frozen"]
+    if freezing and word in {"kl_gradient", "objective_gradient"}:
+        return freezing[0]
     owner = next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
     lowering = [
         part.name for part in composition.parts if part.name != DEFAULTS and not _factorised([part])

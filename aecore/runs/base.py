@@ -92,7 +92,7 @@ def wished(settings: Iterable[tuple[str, PluginConfig]]) -> str:
         raise ConfigError(
             f"'{named[0][0]}' works over a trained autoencoder, and none is named",
             f"due: --set {named[0][0]}.autoencoder=RUN",
-            "to make one: aecore train --plugin dae --out RUN",
+            "to make one: aecore train --plugin ae --out RUN",
         )
     for name, path in said:
         if Path(path).absolute() != Path(said[0][1]).absolute():
