@@ -63,8 +63,10 @@ class Emb2Emb(Plugin):
         adversarial: float = Field(0.03, gt=0, description="lambda_adv, of the adversarial term")
         style: float = Field(0.9, ge=0, le=1, description="labels: lambda_sty, the style's weight")
         ramp: float = Field(0.5, ge=0, le=1, description="labels: share of the run until then")
-        style_epochs: float = Field(3.0, gt=0, description="labels: epochs of the classifier")
-        style_lr: float = Field(1e-3, gt=0, description="labels: learning rate of the classifier")
+        style_width: int = Field(512, ge=1, description="labels: hidden units of the classifier")
+        style_layers: int = Field(2, ge=1, description="labels: hidden layers of the classifier")
+        style_epochs: float = Field(10.0, gt=0, description="labels: epochs of the classifier")
+        style_lr: float = Field(3e-3, gt=0, description="labels: learning rate of the classifier")
         lr: float = Field(1e-4, gt=0, description="the critic's learning rate")
 
     config: Config
@@ -85,7 +87,8 @@ class Emb2Emb(Plugin):
         self.register_buffer("length", torch.ones(()))  # steps in which the style's weight rises
         self.register_buffer("share", torch.zeros(()))  # what it has risen to
         if self.config.supervision == "labels":
-            self.judge = mlp(sizes.latent, width, 1)
+            c = self.config
+            self.judge = mlp(sizes.latent, c.style_width, c.style_layers)
         self.critic = self.config
         self.critic_net = mlp(sizes.latent, 300, 2)
 
