@@ -13,6 +13,7 @@ import torch
 from aecore.assembly import Assembly, assemble, assemble_run, resolve_device, resolve_precision
 from aecore.catalogue import Catalogue
 from aecore.data.corpus import Corpus, load_corpus
+from aecore.data.kinds import check_kind
 from aecore.data.recipe import UNITS
 from aecore.data.remarks import remarks
 from aecore.data.spec import DataSpec
@@ -21,7 +22,7 @@ from aecore.evaluation.protocol import Tick
 from aecore.progress import Listeners, Progress, Silent
 from aecore.reports.curves import Curves
 from aecore.run import Run
-from aecore.runs.base import Autoencoder, check_corpus, check_language, keep, restore, wished
+from aecore.runs.base import Autoencoder, check_language, keep, restore, wished
 from aecore.runs.config import RunConfig, build_config
 from aecore.runs.files import lock
 from aecore.runs.folder import RunFolder, make_folder
@@ -92,15 +93,17 @@ def opened(
     """A trainer that has started a new run; folder locked and torch's threads set in the block."""
     listener = progress or Silent()
     catalogue, recipe = Catalogue.discover(registries), config.train.recipe
-    assembly = assemble(config.plugins, catalogue, recipe)
-    below = Autoencoder.find(wished(assembly.over)) if assembly.over else None
-    config = config.model_copy(update={"base": None}) if below is None else below.under(config)
-    assembly = assemble(config.plugins, catalogue, recipe, config.base)
+    assembly, below = assemble(config.plugins, catalogue, recipe), None
+    config = config.model_copy(update={"base": None})  # of the run whose config.toml it was
+    if assembly.over:
+        below = Autoencoder.find(wished(assembly.over))
+        config = below.under(config)
+        assembly = assemble(config.plugins, catalogue, recipe, config.base)
     if out is not None:
         RunFolder(Path(out)).check_free(overwrite)
     device = resolve_device(config.train.device)
     corpus = _load_corpus(config, listener, None if below is None else below.vocabulary)
-    check_corpus(corpus, assembly.composition.data, assembly.composition.label)
+    check_kind(corpus, assembly.composition.data, assembly.composition.label)
     if below is not None:
         check_language(corpus, below)
     with _threads(config.train.threads) as threads:
@@ -179,9 +182,14 @@ def reopened(
         begun = folder.checkpoint.is_file()
         if not begun:
             _require_nothing_done(folder)
-        corpus = _load_corpus(config, listener, read_vocabulary(folder) if begun else None)
+        below = None if begun or config.base is None else Autoencoder.again(config.base)
+        known = read_vocabulary(folder) if begun else None if below is None else below.vocabulary
+        corpus = _load_corpus(config, listener, known)
         model = assembly.build(config, len(corpus.vocabulary), where)
-        if config.base is not None:
+        if below is not None:
+            below.into(model)
+            keep(model, folder, below.section)
+        elif config.base is not None:
             restore(model, folder, config.base)
         trainer = Trainer(model, corpus, config, folder, _with_curves(listener, folder, config))
         if begun:
@@ -280,6 +288,9 @@ def _announce(trainer: Trainer, assembly: Assembly) -> None:
     corpus, model, train = trainer.corpus, trainer.model, trainer.config.train
     for line in remarks(corpus):
         trainer.progress.note(line)
+    if (base := trainer.config.base) is not None:
+        sizes = f"D = {model.sizes.latent}, hidden {model.sizes.hidden}"
+        trainer.progress.note(f"over '{base.run}': its sizes ({sizes}) and its vocabulary")
     parameters = sum(p.numel() for p in model.parameters())
     trainer.progress.note(
         f"{assembly.composition.label} on {trainer.config.data.spec}: {len(corpus.train):,} "

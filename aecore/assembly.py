@@ -147,7 +147,8 @@ def assemble_run(config: RunConfig, catalogue: Catalogue, folder: object) -> Ass
     try:
         return assemble(config.plugins, catalogue, config.train.recipe, config.base)
     except AecoreError as error:
-        missing = [name for name in config.plugins if name not in catalogue.entries]
+        below = () if config.base is None else config.base.plugins
+        missing = [name for name in (*config.plugins, *below) if name not in catalogue.entries]
         trained = [
             f"{name} {version}"
             for name, version in config.versions.items()

@@ -138,29 +138,17 @@ def compose(named: Sequence[Part], defaults: Part, base: Sequence[Part] = ()) ->
     """Resolve the hooks of the named plugins over the defaults.
 
     Args:
-        base: the plugins of a trained autoencoder, of which `Part.as_base` is left; a named plugin
-            takes a hook from them.
+        base: the plugins of a trained autoencoder, of which `Part.as_base` is left.
 
     Raises:
         CompositionError: for a plugin that is named twice, two owners of one hook, or a requirement
             that is not met; with the names, the reason and the nearest composition that works.
     """
-    under = _under(base, named)
+    under = [left for part in base if (left := part.as_base()) is not None]
     problem = _problem([*under, *named], defaults)
     if problem is not None:
         raise CompositionError(*problem, *_nearest(named, defaults))
     return _resolve([*under, *named], defaults)
-
-
-def _under(base: Sequence[Part], named: Sequence[Part]) -> list[Part]:
-    """What a base still has to say: nothing of hooks that a named plugin owns."""
-    taken = {hook for part in named for hook in part.owns()}
-    left = (part.as_base() for part in base)
-    return [
-        part
-        for part in left
-        if part is not None and (not part.owns() or not taken.issuperset(part.owns()))
-    ]
 
 
 def _resolve(named: Sequence[Part], defaults: Part) -> Composition:
@@ -233,14 +221,14 @@ def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
 def _two_kinds(named: Sequence[Part]) -> tuple[str, ...] | None:
     """Two that want other corpora, or the same autoencoder frozen and trained."""
     for word, due in (("data", "the corpus to be"), ("base", "the autoencoder underneath to be")):
-        wishes = [(p.name, getattr(p.manifest, word)) for p in named if getattr(p.manifest, word)]
-        for (one, its), (other, theirs) in combinations(wishes, 2):
-            if its != theirs:
-                return (
-                    f"'{one}' does not compose with '{other}'",
-                    f"{one} needs: {due} {its}",
-                    f"{other} needs: {due} {theirs}",
-                )
+        wishes = [(part.name, getattr(part.manifest, word)) for part in named]
+        if apart := _apart(wishes):
+            (one, its), (other, theirs) = apart
+            return (
+                f"'{one}' does not compose with '{other}'",
+                f"{one} needs: {due} {its}",
+                f"{other} needs: {due} {theirs}",
+            )
     return None
 
 
@@ -248,19 +236,21 @@ def _two_spaces(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None
     taken = {hook for part in named for hook in part.owns()}
     needed = any(hook not in taken for hook in GIVEN_BY["geometry"])
     parts = [*named, defaults] if needed else named
-    spaces = [
-        (part.name, part.manifest.provides.geometry)
-        for part in parts
-        if part.manifest.provides.geometry
-    ]
-    for (one, its), (other, theirs) in combinations(spaces, 2):
-        if its != theirs:
-            return (
-                f"'{one}' and '{other}' do not share a latent space",
-                f"{one}: {its}",
-                f"{other}: {theirs}",
-            )
-    return None
+    apart = _apart([(part.name, part.manifest.provides.geometry) for part in parts])
+    if apart is None:
+        return None
+    (one, its), (other, theirs) = apart
+    return (
+        f"'{one}' and '{other}' do not share a latent space",
+        f"{one}: {its}",
+        f"{other}: {theirs}",
+    )
+
+
+def _apart(said: Iterable[tuple[str, str | None]]) -> tuple[tuple[str, str], ...] | None:
+    """The first two, name and word, that do not say the same; who says nothing has no say."""
+    heard = [(name, word) for name, word in said if word]
+    return next((pair for pair in combinations(heard, 2) if pair[0][1] != pair[1][1]), None)
 
 
 def _unmet(composition: Composition) -> tuple[str, ...] | None:

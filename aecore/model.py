@@ -82,7 +82,7 @@ class Model(nn.Module):
             self.decoder = Decoder(sizes, width, *dropout)
         if self.frozen:
             for name, parameter in self.named_parameters():
-                parameter.requires_grad_(not self.is_under(name))
+                parameter.requires_grad_(self._owns(name))
 
     def is_under(self, name: str) -> bool:
         """Whether a tensor of this name belongs to a trained autoencoder underneath."""
@@ -98,10 +98,16 @@ class Model(nn.Module):
                 module.eval()
         return self
 
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """The parameters that training may change: all that is not frozen underneath, by name."""
+        return {name: p for name, p in self.named_parameters() if self._owns(name)}
+
     def own_state(self) -> dict[str, Tensor]:
         """The tensors that a run keeps and resumes: all that is not frozen underneath."""
-        state = self.state_dict()
-        return {name: t for name, t in state.items() if not (self.frozen and self.is_under(name))}
+        return {name: tensor for name, tensor in self.state_dict().items() if self._owns(name)}
+
+    def _owns(self, name: str) -> bool:
+        return not (self.frozen and self.is_under(name))
 
     def load_own(self, tensors: Mapping[str, Tensor]) -> None:
         """Put back what `own_state` gave."""

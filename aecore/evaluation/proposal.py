@@ -108,7 +108,7 @@ class Proposals:
         self, sentence: Batch, now: _Iterate, dtype: torch.dtype, share: float
     ) -> tuple[float, _Iterate | None]:
         """The bound at an iterate, nats, and where a step from it leads, if anywhere."""
-        factor = now.factor()
+        factor = now.factor
         bases = max(1, PAIRS // len(factor))
         pairs, _ = torch.linalg.qr(torch.randn(bases, *factor.shape, dtype=factor.dtype))
         away = math.sqrt(len(factor)) * (pairs @ factor.t())  # (bases, D, D), a direction a row
@@ -122,7 +122,8 @@ class Proposals:
         precision = (1 - share) * now.precision + share * curvature
         mean = now.mean - share * torch.linalg.solve(precision, gradients.mean(0))
         bound = float(energies.mean() - factor.diagonal().log().sum())  # but for a constant
-        return bound, _Iterate(mean, precision)
+        moved = _Iterate(mean, precision)
+        return bound, moved if moved.sound else None
 
     def _energies(
         self, sentence: Batch, points: Tensor, dtype: torch.dtype
@@ -144,7 +145,7 @@ class Proposals:
     def _told(self, standard: _Iterate) -> Normal:
         """In the chart's coordinates."""
         mean, deviation = self.moments.mean[0], self.moments.deviation[0]
-        factor = deviation.unsqueeze(1) * standard.factor()
+        factor = deviation.unsqueeze(1) * standard.factor
         return Normal(self.chart, mean + deviation * standard.mean, factor)
 
 
@@ -155,11 +156,19 @@ class _Iterate:
     mean: Tensor
     precision: Tensor
 
+    @property
     def factor(self) -> Tensor:
-        """(D, D): the lower triangular L, L L^T the covariance."""
-        covariance = torch.linalg.inv(self.precision)
-        factor: Tensor = torch.linalg.cholesky((covariance + covariance.t()) / 2)
-        return factor
+        """(D, D): the lower triangular L, L L^T the covariance, from the precision's own."""
+        root, _ = torch.linalg.cholesky_ex(self.precision.flip(0, 1))
+        eye = torch.eye(len(root), dtype=root.dtype)
+        found: Tensor = torch.linalg.solve_triangular(root.flip(0, 1).t(), eye, upper=False)
+        return found
+
+    @property
+    def sound(self) -> bool:
+        """Whether it is a Gaussian: a curvature of too many magnitudes has no factor."""
+        _, failed = torch.linalg.cholesky_ex(self.precision.flip(0, 1))
+        return not bool(failed) and bool(torch.isfinite(self.mean).all())
 
 
 def _no_flatter_than_the_prior(curvature: Tensor) -> Tensor:

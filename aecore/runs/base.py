@@ -64,6 +64,21 @@ class Autoencoder:
         )
         return cls(section, config, vocabulary, weights)
 
+    @classmethod
+    def again(cls, section: BaseConfig) -> Autoencoder:
+        """The one that a run was begun over, for a run that has not got to its first checkpoint.
+
+        Raises:
+            RunError: as `find`, and when its weights have changed since.
+        """
+        found = cls.find(section.run)
+        if found.section.weights != section.weights:
+            raise RunError(
+                f"the autoencoder '{section.run}' has other weights than when the run was begun",
+                "due: the weights as they were, or a new run: aecore train",
+            )
+        return found
+
     def under(self, config: RunConfig) -> RunConfig:
         """The configuration of a run that works over it: its sizes and kind of vocabulary."""
         theirs = self.config
@@ -102,29 +117,6 @@ def wished(settings: Iterable[tuple[str, PluginConfig]]) -> str:
                 f"{name}: {path}",
             )
     return said[0][1]
-
-
-def check_corpus(corpus: Corpus, due: str | None, label: str) -> None:
-    """Refuse a corpus of another kind than the composition needs.
-
-    Raises:
-        DataError: likewise for labels of a single kind.
-    """
-    if due is not None and corpus.kind != due:
-        lines = {
-            "labelled": '{"text": "...", "label": "..."}',
-            "pairs": '{"source": "...", "target": "..."}',
-        }
-        raise DataError(
-            f"'{label}' needs a corpus that is {due}, and this one is {corpus.kind}",
-            f"due: lines such as {lines[due]} in train.jsonl, valid.jsonl and test.jsonl",
-            f"to try it: --data toy:{due}",
-        )
-    if due == "labelled" and len(corpus.labels) < 2:
-        raise DataError(
-            f"all training sentences have the label '{corpus.labels[0]}'",
-            f"'{label}' needs two labels or more",
-        )
 
 
 def check_language(corpus: Corpus, autoencoder: Autoencoder) -> None:

@@ -255,7 +255,8 @@ def training(
     with tempfile.TemporaryDirectory(prefix="aecore-check-") as path:
         model = build(subject, spread=spread, **config)
         trainer = TinyTrainer(model, run_config(subject, **config), RunFolder(Path(path)))
-        keep(model, trainer.folder, BaseConfig())
+        if model.composition.base:
+            keep(model, trainer.folder, BaseConfig())
         with model.hooks.observed(observer or _unchanged):
             trainer.start()
             yield trainer
@@ -270,7 +271,8 @@ def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
     again = TinyTrainer(
         build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder
     )
-    restore(again.model, again.folder, BaseConfig())
+    if again.model.composition.base:
+        restore(again.model, again.folder, BaseConfig())
     again.restore()
     return again
 

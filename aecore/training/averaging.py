@@ -12,16 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from aecore.model import Model
-
-
-def moving(model: Model) -> Iterator[tuple[str, nn.Parameter]]:
-    """The named parameters that training may change."""
-    for name, parameter in model.named_parameters():
-        if not (model.frozen and model.is_under(name)):
-            yield name, parameter
 
 
 class Average:
@@ -40,7 +33,7 @@ class Average:
         """Take in the weights after joint step ``step``, counted from 1."""
         if not self.decay:
             return
-        current = dict(moving(self.model))
+        current = self.model.own_parameters()
         if not self.weights:
             self.weights = {name: parameter.detach().clone() for name, parameter in current.items()}
         share = 1 - min(self.decay, (1 + step) / (10 + step))
@@ -61,7 +54,7 @@ class Average:
         if not self.weights:
             yield
             return
-        own = {name: parameter.detach().clone() for name, parameter in moving(self.model)}
+        own = {name: p.detach().clone() for name, p in self.model.own_parameters().items()}
         self._put(self.weights)
         try:
             yield
@@ -70,6 +63,6 @@ class Average:
 
     @torch.no_grad()
     def _put(self, weights: Mapping[str, Tensor]) -> None:
-        for name, parameter in moving(self.model):
+        for name, parameter in self.model.own_parameters().items():
             parameter.copy_(weights[name])
         self.model.weights_changed()

@@ -109,9 +109,8 @@ class Selection:
     @torch.no_grad()
     def reload(self) -> None:
         """Put the kept parameters back, not the buffers of controllers and schedules."""
-        for name, parameter in self.model.named_parameters():
-            if name in self.weights:
-                parameter.copy_(self.weights[name])
+        for name, parameter in self.model.own_parameters().items():
+            parameter.copy_(self.weights[name])
         self.model.weights_changed()
 
     @contextmanager

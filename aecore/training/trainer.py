@@ -20,7 +20,7 @@ from aecore.runs.checkpoint import check_fit, select
 from aecore.runs.config import RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.streams import Streams
-from aecore.training.averaging import Average, moving
+from aecore.training.averaging import Average
 from aecore.training.finite import check_figures, check_weights
 from aecore.training.phases import JointPhase, Phase, StagePhase
 from aecore.training.record import Record
@@ -100,7 +100,7 @@ class Trainer:
             due = self.model.own_state()
             check_fit(select(tensors, "model."), due)
             check_fit(select(tensors, "best."), due, optional=True)
-            averaged = {name: due[name] for name, _ in moving(self.model)}
+            averaged = {name: due[name] for name in self.model.own_parameters()}
             check_fit(select(tensors, "average."), averaged, optional=True)
             self.model.load_own(select(tensors, "model."))
             self.selection.restore(state["selection"], select(tensors, "best."))

@@ -133,6 +133,27 @@ def test_a_bound_that_is_no_number_ends_the_fit(corpus, bad, after):
     assert started == (after == 0)
 
 
+@pytest.mark.parametrize("steep", [1e8, 1e16, 1e30])
+def test_a_curvature_of_many_magnitudes_breaks_nothing(corpus, steep):
+    """One direction is steep and the other is not: what is kept is a Gaussian in any case."""
+    model = lively(Point)
+
+    def prior(z):
+        return model.prior_logprob(z) - steep * (z[..., 0] + z[..., 1]).square()
+
+    found = fitted(model, corpus.test, 0, prior=prior)
+    assert torch.isfinite(found.mean).all()
+    assert (found.factor.diagonal() > 0).all()
+    assert torch.isfinite(found.draw(10)[1]).all()
+
+
+def test_the_factor_is_that_of_the_covariance():
+    root = torch.randn(5, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    precision = root @ root.t() + torch.eye(5, dtype=torch.float64)
+    factor = proposal._Iterate(torch.zeros(5).double(), precision).factor
+    assert torch.allclose(factor, torch.linalg.cholesky(torch.linalg.inv(precision)))
+
+
 def test_a_decoder_that_ignores_z_is_given_the_prior(corpus):
     model = lively(Point)
     with torch.no_grad():

@@ -123,6 +123,29 @@ def test_killed_after_any_step_it_goes_on_to_the_same_weights(autoencoder, tmp_p
     assert len(steps) == 6
 
 
+def test_killed_before_its_first_checkpoint_it_begins_again(autoencoder, tmp_path):
+    """config.toml alone makes the same run, with the autoencoder's vocabulary."""
+    whole = over(autoencoder, tmp_path / "whole")
+    begun = tmp_path / "begun"
+    begun.mkdir()
+    shutil.copy(whole.folder.config, begun)
+    again = aecore.resume(begun)
+    assert len(again.vocabulary) == len(aecore.load(autoencoder).vocabulary)
+    for name in ("model.safetensors", "base.safetensors"):
+        assert (begun / name).read_bytes() == (whole.path / name).read_bytes()
+
+
+def test_it_does_not_begin_again_over_other_weights(autoencoder, tmp_path):
+    moving = tmp_path / "autoencoder"
+    shutil.copytree(autoencoder, moving)
+    whole, begun = over(moving, tmp_path / "whole"), tmp_path / "begun"
+    begun.mkdir()
+    shutil.copy(whole.folder.config, begun)
+    aecore.train(["wae_d"], "toy[:5%]", {"train.max_steps": 9}, out=moving, overwrite=True)
+    with pytest.raises(RunError, match="has other weights than when the run was begun"):
+        aecore.resume(begun)
+
+
 def test_dropout_and_gradients_stay_away_from_what_is_frozen(autoencoder, tmp_path):
     model = over(autoencoder, tmp_path / "run").model.train()
     assert model.training

@@ -214,7 +214,8 @@ def test_what_is_wrong_is_said(autoencoder, tmp_path):
 
 def test_what_steers_a_divergence_is_refused_over_a_frozen_autoencoder(autoencoder, tmp_path):
     settings = {"emb2emb.autoencoder": str(autoencoder)}
-    for other in ("controlvae", "free_bits", "lagging"):
+    others = ("annealing", "controlvae", "free_bits", "lagging", "ae_pretrain", "dae")
+    for other in others:
         with pytest.raises(CompositionError, match=f"'{other}' does not compose with 'emb2emb'"):
             aecore.train([other, "emb2emb"], "toy:pairs[:5%]", settings, out=tmp_path / "a")
 

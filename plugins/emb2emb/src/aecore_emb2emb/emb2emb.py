@@ -2,8 +2,8 @@
 
 Deviations:
     - A critic is asked on codes of the whole corpus, or of the targets, as the paper says; the
-      mapping's term is -log D(Phi(z)), equation 11, and not the authors' -log-of-the-other-class,
-      which has no gradient where the critic is sure.
+      mapping's term is -log D(Phi(z)), equation 11, and not their code's log(1 - D(Phi(z))), which
+      has no gradient where the critic is sure.
     - The classifier of styles is trained to the end of its stage and then held, without dropout;
       theirs goes on with dropout while the mapping is trained.
     - Sentences of the target style teach the mapping nothing; they are no part of the objective.
@@ -40,11 +40,12 @@ from aecore_emb2emb.mappings import Name, mapping
 class Emb2Emb(Plugin):
     """L = L_task + adversarial * -log sigmoid(D(Phi(z_x))), Phi the mapping (equations 1, 8, 11).
 
-    L_task of pairs: 1 - cos(Phi(z_x), z_y), or the squared distance. Of labels, with s the weight
-    of the style: -s log c(Phi(z)) + (1 - s) (1 - cos(Phi(z), z)), c the probability of the target
-    label by a classifier that is trained first; s rises from 0 over the share ``ramp`` of the run.
+    L_task of pairs: d(Phi(z_x), z_y), d the mean squared difference or 1 - cos. Of labels, with s
+    the weight of the style: -s log c(Phi(z)) + (1 - s) d(Phi(z), z), c the probability of the
+    target label by a classifier that is trained first; s rises from 0 over the share ``ramp`` of
+    the run.
 
-    Logged: ``close``, the cosine or squared distance that is asked for; ``style``, the share of
+    Logged: ``apart``, the d that is asked for; ``style``, the share of
     codes that the classifier takes for the target's; ``guessed``, what the critic tells right.
     """
 
@@ -133,8 +134,7 @@ class Emb2Emb(Plugin):
         with torch.no_grad():
             made = self.phi(step.code)
         fake = self.critic_net(made).unsqueeze(1)
-        # a sentence stands beside the code that another one gave
-        losses, right = told_apart(fake, self.critic_net(real.roll(1, 0)))
+        losses, right = told_apart(fake, self.critic_net(real))
         self.log(guessed=step.mean(right))
         return step.mean(losses)
 
@@ -153,12 +153,12 @@ class Emb2Emb(Plugin):
 
     def _by_pairs(self, step: Step, mapped: Tensor) -> Tensor:
         apart = self._apart(mapped, step.target.code)
-        self.log(close=step.mean(apart))
+        self.log(apart=step.mean(apart))
         return apart
 
     def _by_labels(self, step: Step, mapped: Tensor) -> Tensor:
         kept, logits = self._apart(mapped, step.code), self.judge(mapped).squeeze(1)
-        self.log(close=step.mean(kept), style=step.mean((logits > 0).float()))
+        self.log(apart=step.mean(kept), style=step.mean((logits > 0).float()))
         if step.training and self.training:
             self.share.copy_((step.index / self.length).clamp(max=1) * self.config.style)
         share = self.share.clone()

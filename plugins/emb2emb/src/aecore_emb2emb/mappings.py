@@ -6,7 +6,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-Name = Literal["offsetnet", "mlp", "resnet", "mean_offset", "identity"]
+Name = Literal["offsetnet", "mlp", "resnet", "mean_offset"]
 
 
 class OffsetNet(nn.Module):
@@ -50,7 +50,7 @@ def mapping(name: Name, latent: int, width: int, layers: int) -> nn.Module:
         return nn.Sequential(nn.Linear(latent, width), nn.SELU(), *deeper, nn.Linear(width, latent))
     if name == "resnet":
         return nn.Sequential(OffsetNet(latent, width, layers), nn.SELU(), nn.Linear(latent, latent))
-    return MeanOffset(latent) if name == "mean_offset" else nn.Identity()
+    return MeanOffset(latent)
 
 
 def _bent(latent: int, width: int) -> nn.Module:
