@@ -221,6 +221,8 @@ def evaluate(
 ) -> dict[str, Any]:
     """The figures of ``aecore evaluate --json``; with a ``judge``, those of `Run.judge` too.
 
+    Of a run that rewrites sentences also those of `Run.rewriting`.
+
     Args:
         registries: files that list further plugins, for the error that names a missing one.
         tell: called with a line where the run was trained with other versions.
@@ -235,12 +237,16 @@ def evaluate(
     if run.changed_versions:
         tell(f"note: '{path}' was trained with other versions: {', '.join(run.changed_versions)}")
     other = None if judge is None else Run.load(judge, device, catalogue)
-    if other is None:
-        return run.evaluate(split, limit, iw_samples, tick, save)
-    verdict = run.judge(other, split, limit, tick)
+    parts = []
+    if run.model.composition.rewrites:
+        parts.append(run.rewriting(split, limit, tell))
+    if other is not None:
+        parts.append(run.judge(other, split, limit, tick))
     figures = run.evaluate(split, limit, iw_samples, tick, save)
-    estimators = {**figures.pop("estimators"), **verdict.pop("estimators")}
-    return {**figures, **verdict, "estimators": estimators}
+    for part in parts:
+        estimators = figures.pop("estimators") | part.pop("estimators")
+        figures = {**figures, **part, "estimators": estimators}
+    return figures
 
 
 def _require_nothing_done(folder: RunFolder) -> None:

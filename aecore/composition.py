@@ -100,6 +100,11 @@ class Composition:
         return next((p.manifest.data for p in self.parts if p.manifest.data), None)
 
     @property
+    def rewrites(self) -> bool:
+        """Whether it learns from pairs or labels how to rewrite sentences."""
+        return self.data is not None and bool(self.implementers("latent_map"))
+
+    @property
     def label(self) -> str:
         """``controlvae+flowprior``, or ``vae`` where no plugin is named."""
         return "+".join(self.names) or DEFAULTS

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Unpack
@@ -15,10 +16,11 @@ from aecore.assembly import assemble_run, resolve_device, versions
 from aecore.batch import UNKNOWN
 from aecore.catalogue import Catalogue
 from aecore.data.batching import evaluation_plan
-from aecore.data.corpus import Split, load_corpus
+from aecore.data.corpus import Corpus, Split, load_corpus
 from aecore.data.vocabulary import Vocabulary
 from aecore.errors import AecoreError, CompositionError, DataError, RunError
 from aecore.evaluation import judge as judging
+from aecore.evaluation import rewriting
 from aecore.evaluation.protocol import Figures, Tick, evaluate_split
 from aecore.generation.codes import on_space
 from aecore.generation.decode import decode
@@ -32,7 +34,7 @@ from aecore.runs.folder import RunFolder
 from aecore.runs.weights import Weights, read_vocabulary
 from aecore.streams import Streams
 from aecore.training.state import TrainState
-from aecore.transfer import TransferRequest
+from aecore.transfer import Transfer, TransferRequest
 
 
 def _damaged(path: Path, reason: object) -> RunError:
@@ -288,6 +290,27 @@ class Run:
             CompositionError: for a run none of whose plugins maps codes.
             DataError: where examples of one kind alone are given, or none of a kind.
         """
+        request = self.asked(before, after, strength)
+        return self.transferred(sentences, request, temperature, seed, **choice).sentences
+
+    def asked(
+        self,
+        before: Iterable[str] | None = None,
+        after: Iterable[str] | None = None,
+        strength: float = 1.0,
+    ) -> TransferRequest:
+        """What `transferred` takes: the examples of `transfer` as codes."""
+        return TransferRequest(*self._examples(before, after), strength)
+
+    def transferred(
+        self,
+        sentences: Iterable[str],
+        request: TransferRequest | None = None,
+        temperature: float | None = None,
+        seed: int = 0,
+        **choice: Unpack[Choice],
+    ) -> Transfer:
+        """`transfer`, with what the plugins tell of each sentence, such as the steps they took."""
         self._require_codes()
         if not self.model.composition.implementers("latent_map"):
             raise CompositionError(
@@ -295,11 +318,16 @@ class Run:
                 f"composition: {self.model.composition.label}",
                 "what it can do: decode codes that are computed from those of encode",
             )
-        asked = TransferRequest(*self._examples(before, after), strength)
+        asked = request or TransferRequest()
+        began = time.perf_counter()
         codes = self.encode(sentences).to(self.model.device)
+        before = time.perf_counter()
         with evaluating(self.model), Streams(seed, self.model.device)("sample", "transfer"):
-            mapped = self.model.latent_map(codes, asked)
-        return self.decode(mapped, temperature, seed, **choice)
+            mapped = self.model.latent_map(codes, asked).cpu()
+        mapping = time.perf_counter() - before
+        told = {name: values.cpu() for name, values in asked.told.items()}
+        became = self.decode(mapped, temperature, seed, **choice)
+        return Transfer(became, told, time.perf_counter() - began, mapping)
 
     def _examples(
         self, before: Iterable[str] | None, after: Iterable[str] | None
@@ -332,6 +360,9 @@ class Run:
             DataError: when the corpus is gone.
             RunError: when other sentences lie in its place now.
         """
+        return self._corpus().split(name)
+
+    def _corpus(self) -> Corpus:
         config = self.config.data
         corpus = load_corpus(self._data or config.spec, config.max_length, self.vocabulary)
         if self._data is None and self._trained_on not in {None, corpus.fingerprint}:
@@ -339,10 +370,13 @@ class Run:
                 f"'{config.spec}' holds other sentences than '{self.path}' was trained on",
                 "put the old files back, or say what to measure: --data SPEC",
             )
-        return corpus.split(name)
+        return corpus
 
     def texts(self, split: str = "test", limit: int | None = None) -> dict[str, list[str]]:
         """What a judge of fluency reads of this run; see `aecore.evaluation.judge.texts`."""
+        if self.model.composition.rewrites:
+            most = min(limit or judging.JUDGED, judging.JUDGED)
+            return rewriting.texts(self, self._corpus(), split, most)
         data, seed = self.config.data, self.config.train.seed
         return judging.texts(self, self.split(split), limit, data.max_length, seed)
 
@@ -358,6 +392,33 @@ class Run:
         by = judging.Judge(judge.model, judge.vocabulary, name, size)
         return by.verdicts(self.texts(split, limit), tick)
 
+    @property
+    def target_label(self) -> str | None:
+        """The label that a run over labelled sentences gives to others; None of any other run."""
+        composition = self.model.composition
+        if composition.data != "labelled" or not composition.rewrites:
+            return None
+        named = (getattr(self.model.plugin(p).config, "target", "") for p in composition.names)
+        return next((str(label) for label in named if label), None)
+
+    def rewriting(
+        self,
+        split: str = "test",
+        limit: int | None = None,
+        tell: Callable[[str], None] = lambda _: None,
+    ) -> dict[str, Any]:
+        """``aecore evaluate`` of a run that rewrites: BLEU, SARI, style and time of transfers.
+
+        Args:
+            limit: the first so many that are to be rewritten.
+            tell: called with a line where a library is missing that a figure needs.
+
+        Raises:
+            CompositionError: for a run that learnt no rewriting.
+            DataError: for a split without a sentence to rewrite.
+        """
+        return rewriting.measure(self, self._corpus(), split, limit, tell)
+
     def evaluate(
         self,
         split: str = "test",
@@ -369,14 +430,15 @@ class Run:
         """``aecore evaluate --json`` for a split, or for its first ``limit`` sentences.
 
         Args:
-            iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given; 0
-                leaves it out.
+            iw_samples: samples of ``nll_iw``, ``evaluate.iw_samples`` of the run unless given, and
+                none of a run that rewrites; 0 leaves it out.
             save: keep the figures of single sentences in the run folder, (N,) float32 each:
                 ``evaluation-<split>.safetensors``.
         """
         settings = self.config.evaluate
         streams = Streams(self.config.train.seed, self.model.device)
-        samples = settings.iw_samples if iw_samples is None else iw_samples
+        usual = 0 if self.model.composition.rewrites else settings.iw_samples
+        samples = usual if iw_samples is None else iw_samples
         found = evaluate_split(
             self.model,
             self.split(split),

@@ -41,7 +41,12 @@ ALARMS = {
 
 
 def look(model: Model, split: Split, streams: Streams, batch_size: int) -> dict[str, float | None]:
-    """``z_gap`` and ``mi_256``, as a validation line of metrics.jsonl has them."""
+    """``z_gap`` and ``mi_256``, as a validation line of metrics.jsonl has them.
+
+    None of a run that rewrites: its decoder is not there to give sentences back, or is frozen.
+    """
+    if model.composition.rewrites:
+        return {"z_gap": None, "mi_256": None}
     return {
         "z_gap": z_gap_of(model, split, streams, batch_size),
         "mi_256": information_in_z(model, split, streams, batch_size),

@@ -18,8 +18,8 @@ from aecore.model import Model, evaluating
 #: Sentences that are judged at most, the first of the split and as many samples.
 JUDGED = 1000
 #: The texts of a run that are judged: draws of the model, the split's sentences, and what the run
-#: makes of their codes.
-TEXTS = ("samples", "sentences", "reconstructions")
+#: makes of their codes; of a run that rewrites, the sentences and what they become.
+TEXTS = ("samples", "sentences", "reconstructions", "transfers")
 #: The keys of ``aecore evaluate --judge``.
 FIGURES = tuple(f"judge_{figure}_{text}" for text in TEXTS for figure in ("nll", "ppl", "unknown"))
 

@@ -141,8 +141,9 @@ def transfer(
         found = api.load(run, device)
         was, due = (s.examples_in(found, path) for path in (before, after))
         sentences = s.sentences_for(found, file, n)
-        became = found.transfer(sentences, was, due, strength, temperature, seed, **choice)
-    s.print_transfers(list(zip(sentences, became, strict=True)), as_json)
+        request = found.asked(was, due, strength)
+        became = found.transferred(sentences, request, temperature, seed, **choice)
+    s.print_transfers(sentences, became, as_json)
 
 
 def encode(

@@ -18,8 +18,8 @@ from aecore_cli.sentences import first_sentences
 from aecore_cli.show import note, print_pairs, print_table, shortened, title, working
 
 #: Reconstructions that are shown; samples, of a corpus that has no grammar to count them by;
-#: sentences that are counted.
-SHOWN, SAMPLES, READ = 3, 20, 200
+#: sentences that are counted; sentences that a run which rewrites shows.
+SHOWN, SAMPLES, READ, REWRITTEN = 3, 20, 200, 5
 #: Points of the interpolation, of which those that say something new are shown.
 POINTS = 41
 #: The figures of a split, in the order of the table; those that cost most are left out where they
@@ -54,7 +54,12 @@ def show_training(verb: Callable[..., Run], *values: Any, **options: Any) -> Non
 
 
 def print_outcome(run: Run) -> None:
-    """Figures, prior samples, reconstructions, an interpolation, and what to type next."""
+    """Figures, prior samples, reconstructions, an interpolation, and what to type next.
+
+    Of a run that rewrites sentences, some that it has rewritten.
+    """
+    if run.model.composition.rewrites:
+        return _print_rewritten(run)
     with working():
         sentences = first_sentences(run, READ if run.has_codes else SHOWN)
         samples = run.sample(SAMPLES)
@@ -72,6 +77,18 @@ def print_outcome(run: Run) -> None:
     print(f"\n{title('what to type next')}")
     print("\n".join(f"  {line}" for line in _next_lines(run)))
     _warn_of_collapse(run)
+
+
+def _print_rewritten(run: Run) -> None:
+    """Sentences of the test split and what they become, and what to type next."""
+    with working():
+        found = run.texts("test", REWRITTEN)
+    print(f"{title('test sentences, rewritten')}")
+    for pair in zip(found["sentences"], found["transfers"], strict=True):
+        print("  {}\n    -> {}".format(*(_shown(text, 7) for text in pair)))
+    path = shlex.quote(str(run.path))
+    print(f"\n{title('what to type next')}")
+    print(f"  aecore transfer {path} -n 10\n  aecore evaluate {path}")
 
 
 def _way(run: Run, start: str, end: str) -> list[str]:
@@ -114,6 +131,8 @@ def _measured(figures: Mapping[str, Any], name: str) -> bool:
 def print_figures(figures: Mapping[str, Any]) -> None:
     """The figures of one split as a table, and how they were estimated."""
     estimators = figures["estimators"]
+    if "transfer_sentences" in figures:
+        return _print_transfers(figures)
     names = [name for name in COLUMNS if name not in OPTIONAL or _measured(figures, name)]
     heads = ["split", *names]
     print_table(
@@ -125,7 +144,7 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     pairs = [(name, estimators[name]) for name in COLUMNS if estimators.get(name)]
     if any(name.startswith("judge_") for name in figures):
         _print_verdict(figures)
-        pairs.append(("judge", estimators["judge_nll_samples"]))
+        pairs.append(("judge", estimators["judge_nll_sentences"]))
     if "selected" in figures:
         pairs.append(("selected", _selection(figures)))
     print_pairs(
@@ -136,12 +155,30 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     )
 
 
+def _print_transfers(figures: Mapping[str, Any]) -> None:
+    """What was measured of rewritten sentences, a figure a line; and the judge's verdict."""
+    from aecore.evaluation.rewriting import FIGURES
+
+    known = [name for name in FIGURES if figures.get(name) is not None]
+    rows = [[name.removeprefix("transfer_"), _number(figures[name])] for name in known]
+    print_table(["figure", str(figures["split"])], rows, right=[str(figures["split"])])
+    print()
+    if any(name.startswith("judge_") for name in figures):
+        _print_verdict(figures)
+    told: dict[str, list[str]] = {}
+    for name in known:
+        how = figures["estimators"][name]
+        told.setdefault(how, []).append(name.removeprefix("transfer_"))
+    print_pairs([(", ".join(names), how) for how, names in told.items()])
+
+
 def _print_verdict(figures: Mapping[str, Any]) -> None:
     """What the judge gives to each text of the run."""
     from aecore.evaluation.judge import TEXTS
 
     heads = ["text", "judge_nll", "judge_ppl", "judge_unknown"]
-    rows = [[text, *(_number(figures[f"{name}_{text}"]) for name in heads[1:])] for text in TEXTS]
+    read = [text for text in TEXTS if figures[f"judge_nll_{text}"] is not None]
+    rows = [[text, *(_number(figures[f"{name}_{text}"]) for name in heads[1:])] for text in read]
     print_table(heads, rows, right=heads[1:])
     print()
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from aecore.run import Run
+    from aecore.transfer import Transfer
 
 Pairs = list[tuple[str, str]]
 STDIN = Path("-")
@@ -125,9 +126,25 @@ def print_reconstructions(pairs: Pairs, as_json: bool) -> None:
     _print_pairs(pairs, "reconstruction", as_json)
 
 
-def print_transfers(pairs: Pairs, as_json: bool) -> None:
-    """See `_print_pairs`."""
-    _print_pairs(pairs, "transferred", as_json)
+def print_transfers(sentences: list[str], found: Transfer, as_json: bool) -> None:
+    """See `_print_pairs`; what plugins told of each sentence beside it, or in sum on stderr."""
+    pairs = list(zip(sentences, found.sentences, strict=True))
+    if not as_json:
+        for name, values in found.told.items():
+            note(f"{name}: {_spread(values)}")
+        return _print_pairs(pairs, "transferred", as_json=False)
+    told = {name: values.tolist() for name, values in found.told.items()}
+    print_json(
+        [
+            {"sentence": one, "transferred": other, **{name: told[name][row] for name in told}}
+            for row, (one, other) in enumerate(pairs)
+        ]
+    )
+
+
+def _spread(values: Tensor) -> str:
+    low, middle, high = (float(some) for some in (values.min(), values.median(), values.max()))
+    return f"{low:.4g} to {high:.4g}, median {middle:.4g}"
 
 
 def _print_pairs(pairs: Pairs, name: str, as_json: bool) -> None:

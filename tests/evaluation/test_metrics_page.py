@@ -107,4 +107,5 @@ def test_the_page_has_the_figures_of_a_judge(run, tmp_path):
     assert {name for name in found if name.startswith("judge_")} == named
     assert list(found)[-1] == "estimators"
     assert set(found["estimators"]) >= {name for name in named if "unknown" not in name}
-    assert all(found[name] is not None for name in named)
+    theirs = {name for name in named if name.endswith("_transfers")}  # of runs that rewrite
+    assert {name for name in named if found[name] is None} == theirs

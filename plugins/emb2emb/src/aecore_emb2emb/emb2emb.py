@@ -132,7 +132,7 @@ class Emb2Emb(Plugin):
         """-log D(real) - log(1 - D(Phi(z))), 0-d; real are codes of targets, or of any sentence."""
         real = step.target.code if self.config.supervision == "pairs" else step.code
         with torch.no_grad():
-            made = self.phi(step.code)
+            made = self._mapped(step.code)
         fake = self.critic_net(made).unsqueeze(1)
         losses, right = told_apart(fake, self.critic_net(real))
         self.log(guessed=step.mean(right))
@@ -141,7 +141,7 @@ class Emb2Emb(Plugin):
     @hookimpl
     def objective(self, step: Step) -> Tensor:
         """(B,): the task's loss and the adversarial one; 0 for sentences of the target label."""
-        mapped = self.phi(step.code)
+        mapped = self._mapped(step.code)
         by_pairs = self.config.supervision == "pairs"
         loss = self._by_pairs(step, mapped) if by_pairs else self._by_labels(step, mapped)
         passing = F.softplus(-self.critic_net(mapped).squeeze(1))
@@ -171,6 +171,9 @@ class Emb2Emb(Plugin):
 
     @hookimpl
     def latent_map(self, z: Tensor, request: TransferRequest) -> Tensor:
-        """z + strength (Phi(z) - z), (N, D)."""
-        moved: Tensor = z + request.strength * (self.phi(z) - z)
-        return moved
+        """z + strength (Phi(z) - z), (N, D), on the latent space."""
+        return self.model.space.project(z + request.strength * (self._mapped(z) - z))
+
+    def _mapped(self, z: Tensor) -> Tensor:
+        """(N, D): Phi(z), on the latent space of the autoencoder."""
+        return self.model.space.project(self.phi(z))
