@@ -249,6 +249,41 @@ def evaluate(
     return figures
 
 
+def tradeoff(
+    paths: Sequence[str | Path],
+    split: str = "test",
+    limit: int | None = None,
+    device: str = "auto",
+    out: str | Path | None = None,
+    tell: Callable[[str], None] = lambda _: None,
+) -> list[dict[str, Any]]:
+    """``aecore tradeoff --json``: style against content of runs over labels, a row for each.
+
+    Args:
+        out: an SVG of it; see `aecore.reports.tradeoff`.
+        tell: called with a line as each run is done.
+
+    Raises:
+        CompositionError: for a run that gives sentences no label.
+        ConfigError: when a library is missing, or figures of two corpora would share a table.
+    """
+    from aecore.reports import tradeoff as report
+
+    if out is not None:
+        report.check_figure(Path(out))
+    runs = [Run.load(path, device) for path in paths]
+    report.check(runs)
+    rows = []
+    for label, run in zip(report.differing([run.config for run in runs]), runs, strict=True):
+        found = run.rewriting(split, limit)
+        rows.append({"run": str(run.path), "differs": label, **found})
+        seconds = found["transfer_seconds"]
+        tell(f"{run.path}: {found['transfer_sentences']:,} sentences rewritten in {seconds:.1f} s")
+    if out is not None:
+        report.write(Path(out), rows, f"{runs[0].target_label} on {runs[0].config.data.spec}")
+    return rows
+
+
 def _require_nothing_done(folder: RunFolder) -> None:
     """Refuse to begin again where there is work that a beginning would replace."""
     rows = folder.metrics.is_file() and folder.metrics.stat().st_size > 0

@@ -14,8 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from aecore import ranks
+from aecore.streams import stream
+
 __all__ = [
     "SCALES",
+    "blurred",
     "dual",
     "exp_counted",
     "imq",
@@ -142,6 +146,24 @@ def told_apart(of_codes: Tensor, of_prior: Tensor) -> tuple[Tensor, Tensor]:
     """
     right = 0.5 * ((of_prior > 0).float().mean(1) + (of_codes < 0).float().mean((1, 2)))
     return F.softplus(-of_prior).mean(1) + F.softplus(of_codes).mean((1, 2)), right
+
+
+def blurred(codes: Tensor, noise: float) -> Tensor:
+    """(B, D): codes with Gaussian noise, ``noise`` deviations of each dimension, for a classifier.
+
+    One that is right at codes alone has a boundary that wiggles between them, and its gradient
+    leads across the boundary, not to codes of the other kind; one that is right around them leads
+    there.
+
+    Deviations and draws are those of the global batch, whatever number of ranks shares it.
+    """
+    if noise == 0:
+        return codes
+    whole = ranks.gather(codes.detach())
+    number = ranks.gather(torch.randint(2**31, (1,), device=codes.device))[0]
+    with stream("blurred", int(number), device=codes.device):
+        drawn = torch.randn_like(whole)[ranks.rows(len(whole))]
+    return codes + noise * whole.std(0, correction=0) * drawn
 
 
 def mlp(

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.distributions import Normal
 
+from aecore import matching
 from aecore.matching import SCALES, dual, exp_counted, imq, mlp, mmd, moments_apart, rbf
 
 D = 8
@@ -102,3 +103,12 @@ def test_a_network_has_the_layers_that_it_is_asked_for():
     shapes = [tuple(layer.weight.shape) for layer in net if isinstance(layer, nn.Linear)]
     assert shapes == [(7, 3), (7, 7), (4, 7)]
     assert net(torch.randn(5, 2, 3)).shape == (5, 2, 4)
+
+
+def test_noise_is_so_many_deviations_of_each_dimension():
+    codes = torch.randn(20_000, 2) * torch.tensor([1.0, 10.0]) + 5
+    away = matching.blurred(codes, 0.5) - codes
+    torch.testing.assert_close(away.std(0), torch.tensor([0.5, 5.0]), rtol=0.05, atol=0)
+    torch.testing.assert_close(away.mean(0), torch.zeros(2), rtol=0, atol=0.15)
+    assert matching.blurred(codes, 0.0) is codes
+    assert torch.equal(matching.blurred(codes[:1], 0.5), codes[:1])

@@ -241,7 +241,7 @@ def bleu(outcomes: Sequence[str], references: Sequence[Sequence[str]]) -> tuple[
     """
     from sacrebleu.metrics.bleu import BLEU
 
-    metric = BLEU(lowercase=True)
+    metric = BLEU(lowercase=True, force=True)
     most = max(map(len, references))
     streams: list[Any] = [
         [some[n] if n < len(some) else None for some in references] for n in range(most)

@@ -6,7 +6,6 @@ is drawn.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import time
@@ -15,6 +14,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from aecore.progress import Silent
+from aecore.reports.svg import INSTALL, svg
 from aecore.runs.config import RunConfig
 from aecore.runs.files import write_atomic
 from aecore.runs.folder import RunFolder
@@ -22,10 +22,10 @@ from aecore.training.stages import JOINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Row = Mapping[str, Any]
 
-INSTALL = "pip install 'aecore[plots]'"
 #: Key in metrics.jsonl -> title of its panel, with the unit of its axis.
 PANELS = {
     "kl": "KL divergence, nats per sentence",
@@ -37,19 +37,6 @@ TITLE, CORPUS = 72, 32
 #: The setting that plugins which steer the KL call their set point.
 SET_POINT = "target_kl"
 TRAIN, VALID, TARGET = "#4477aa", "#cc3311", "#222222"
-STYLE: dict[Any, Any] = {
-    "svg.hashsalt": "aecore",  # else ids are random, and equal curves would be other bytes
-    "font.size": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#666666",
-    "axes.grid": True,
-    "grid.color": "#e4e4e4",
-    "axes.axisbelow": True,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "legend.frameon": False,
-}
 #: Where the panels are, in shares of the figure; room for numbers of five digits between them.
 FRAME = {"left": 0.055, "right": 0.985, "bottom": 0.15, "top": 0.79, "wspace": 0.21}
 #: An epoch's drawing may cost this share of the time since the last one.
@@ -125,18 +112,13 @@ def draw(rows: Sequence[Row], title: str, targets: Sequence[float] = ()) -> byte
         rows: the lines of metrics.jsonl; values that are missing or null are left out.
         targets: set points of the KL, nats per sentence.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     joint = [row for row in rows if row["stage"] == JOINT]
     train = _long_windows(
         [row for row in joint if row["split"] == "train" and row.get("span") == "window"]
     )
     valid = [row for row in joint if row["split"] == "valid"]
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        matplotlib.rcParams.update(STYLE)
-        figure = Figure(figsize=(11, 3.6))
+
+    def panels(figure: Figure) -> None:
         for axes, key in zip(
             figure.subplots(1, len(PANELS), gridspec_kw=FRAME), PANELS, strict=True
         ):
@@ -145,9 +127,8 @@ def draw(rows: Sequence[Row], title: str, targets: Sequence[float] = ()) -> byte
             title, x=0.012, y=0.97, ha="left", fontweight="bold", fontsize=12, parse_math=False
         )
         _legend(figure)
-        file = io.BytesIO()
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return file.getvalue()
+
+    return svg(panels, 11, 3.6)
 
 
 def _long_windows(rows: Sequence[Row]) -> list[Row]:

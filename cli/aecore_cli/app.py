@@ -160,6 +160,39 @@ def evaluate(
         print_figures({"split": split, **figures})
 
 
+@app.command()
+def tradeoff(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", show_default=False, help="Runs that rewrite by labels."),
+    ],
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "test",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Only the first N sentences.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw it too, as .svg.")] = None,
+    device: o.Device = "auto",
+    as_json: o.AsJson = False,
+) -> None:
+    """Set style against content, run by run.
+
+    Prints for each run how many sentences get the target style, and how much of them is kept; in
+    which settings the runs differ.
+    """
+    from aecore import api
+    from aecore_cli.outcome import print_tradeoff
+    from aecore_cli.progress import listening
+
+    with working(), listening() as progress:
+        rows = api.tradeoff(runs, split, limit, device, out, progress.note)
+    if out is not None:
+        note(f"{out}: style against s-BLEU")
+    if as_json:
+        print_json(rows)
+    else:
+        print_tradeoff(rows)
+
+
 for verb in generating.VERBS:
     app.command()(verb)
 

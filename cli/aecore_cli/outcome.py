@@ -172,6 +172,18 @@ def _print_transfers(figures: Mapping[str, Any]) -> None:
     print_pairs([(", ".join(names), how) for how, names in told.items()])
 
 
+def print_tradeoff(rows: Sequence[Mapping[str, Any]]) -> None:
+    """A run a line, and how its figures were measured."""
+    names = ("style", "self_bleu", "bleu", "copied", "toy_both", "seconds")
+    known = [name for name in names if rows[0][f"transfer_{name}"] is not None]
+    cells = [
+        [row["differs"], *(_number(row[f"transfer_{name}"]) for name in known)] for row in rows
+    ]
+    print_table(["differs in", *known], cells, right=known)
+    print()
+    print_pairs([(name, rows[0]["estimators"][f"transfer_{name}"]) for name in known])
+
+
 def _print_verdict(figures: Mapping[str, Any]) -> None:
     """What the judge gives to each text of the run."""
     from aecore.evaluation.judge import TEXTS

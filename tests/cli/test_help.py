@@ -12,6 +12,7 @@ VERBS = [
     "train",
     "resume",
     "evaluate",
+    "tradeoff",
     "sample",
     "reconstruct",
     "interpolate",
@@ -40,7 +41,7 @@ def test_the_help_lists_exactly_the_verbs_that_exist(cli):
         line.split()[0] for line in said.out.partition("Commands:")[2].splitlines() if line.strip()
     ]
     generating = ["sample", "reconstruct", "interpolate", "transfer", "encode", "decode"]
-    assert listed == ["train", "resume", "evaluate", *generating, "compose", "plugins"]
+    assert listed == ["train", "resume", "evaluate", "tradeoff", *generating, "compose", "plugins"]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns
     assert "--debug" in said.out
     assert "--install-completion" in said.out

@@ -129,7 +129,7 @@ def test_the_probability_of_the_target_grows_and_is_told():
 
 
 def test_the_loss_of_the_classifier_by_hand():
-    model = build(Subject.installed("fgim"), dropout=0.0)
+    model = build(Subject.installed("fgim", {"noise": 0.0}), dropout=0.0)
     plugin, step = model.plugin("fgim"), Step(model, batch_of(7), training=True)
     plugin.wanted.fill_(1)
     p = torch.sigmoid(plugin.judge(step.code)[:, 0])

@@ -6,6 +6,8 @@ Deviations:
       has no gradient where the critic is sure.
     - The classifier of styles is trained to the end of its stage and then held, without dropout;
       theirs goes on with dropout while the mapping is trained.
+    - The classifier learns from codes with noise, and not by dropout: without it the mapping finds
+      what deceives the classifier (``style_noise`` 0) and the decoder does not.
     - Sentences of the target style teach the mapping nothing; they are no part of the objective.
 """
 
@@ -33,7 +35,7 @@ from aecore import (
     TransferRequest,
     hookimpl,
 )
-from aecore.matching import mlp, told_apart
+from aecore.matching import blurred, mlp, told_apart
 from aecore_emb2emb.mappings import Name, mapping
 
 
@@ -68,6 +70,9 @@ class Emb2Emb(Plugin):
         style_layers: int = Field(2, ge=1, description="labels: hidden layers of the classifier")
         style_epochs: float = Field(10.0, gt=0, description="labels: epochs of the classifier")
         style_lr: float = Field(3e-3, gt=0, description="labels: learning rate of the classifier")
+        style_noise: float = Field(
+            0.4, ge=0, description="labels: on the classifier's codes, in deviations of a dimension"
+        )
         lr: float = Field(1e-4, gt=0, description="the critic's learning rate")
 
     config: Config
@@ -123,7 +128,8 @@ class Emb2Emb(Plugin):
         """(B,): the classifier's cross-entropy, nats."""
         assert step.batch.labels is not None
         due = (step.batch.labels == self.wanted).to(step.code)
-        logits = self.judge(step.code).squeeze(1)
+        codes = blurred(step.code, self.config.style_noise)
+        logits = self.judge(codes).squeeze(1)
         self.log(right=step.mean(((logits > 0) == (due > 0)).float()))
         return F.binary_cross_entropy_with_logits(logits, due, reduction="none")
 
