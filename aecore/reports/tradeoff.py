@@ -130,10 +130,12 @@ def check_figure(path: Path) -> None:
     """Refuse what could not be drawn, before any work is done.
 
     Raises:
-        ConfigError: without matplotlib, or for a name that does not end in .svg.
+        ConfigError: without matplotlib or the folder, or for a name that does not end in .svg.
     """
     if path.suffix != ".svg":
         raise ConfigError(f"'{path}' has no known format", "due: a name that ends in .svg")
+    if not path.parent.is_dir():
+        raise ConfigError(f"there is no folder '{path.parent}' for '{path.name}'")
     if find_spec("matplotlib") is None:
         raise ConfigError("a figure needs matplotlib", INSTALL)
 

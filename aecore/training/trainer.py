@@ -264,6 +264,8 @@ class Trainer:
             size = self.config.evaluate.batch_size
             seen = look(self.model, self.corpus.valid, self.streams, size)
             row = {**where, "split": "valid", **figures.row(), **seen}
+            if self.model.composition.rewrites:
+                row["rewrites"] = True  # what it learns is in the objective
             check_figures(row, self.phase.name, state.step)
             self.record.log.end_span(where)
             self.record.log.write(row)

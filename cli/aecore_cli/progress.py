@@ -54,7 +54,12 @@ def figures(row: Row) -> list[str]:
 
 
 def validation(row: Row) -> list[str]:
-    """``nll_elbo 23.40``, ``ppl 5.10``; or what was measured where there is no bound."""
+    """``nll_elbo 23.40``, ``ppl 5.10``; or what was measured where there is no bound.
+
+    Of a run that rewrites the objective, all else being of its autoencoder or of nobody's interest.
+    """
+    if row.get("rewrites"):
+        return [f"objective {row['objective']:.4g}"]
     if row.get("nll_elbo") is None:
         shown = [(name, row.get(name)) for name in ("rec", "kl", "penalty")]
         return [f"{name} {value:.2f}" for name, value in shown if value is not None]
@@ -63,6 +68,8 @@ def validation(row: Row) -> list[str]:
 
 def latents(row: Row, encoding: str | None, bars: int = BARS) -> list[str]:
     """``au 5/8``, ``kl/dim ▁▂█▁▁▃▁▁ to 1.92``, as far as they were measured."""
+    if row.get("rewrites"):
+        return []
     units, divergences = row.get("au"), row.get("kl_per_dimension")
     found = (
         [] if units is None else [f"au {units}" + (f"/{len(divergences)}" if divergences else "")]
@@ -265,9 +272,11 @@ class LiveProgress(_Paced):
         bar.add_row(pace.name, done, steps, f"epoch {pace.epoch}", left)
         speed = [f"{pace.tokens_per_s:,.0f} tokens/s"] if pace.steps_per_s else []
         lines = [Text(doing or "  ".join([*speed, *figures(self._values)]), style="dim")]
-        if found := latents(
-            self._valid, self.console.encoding, max(8, min(BARS, self.console.width - 38))
-        ):
+        bars = max(8, min(BARS, self.console.width - 38))
+        found = latents(self._valid, self.console.encoding, bars)
+        if self._valid.get("rewrites"):
+            found = validation(self._valid)
+        if found:
             lines.append(
                 Text(
                     f"validation: {'  '.join(found)}",
@@ -289,6 +298,7 @@ def _line(cells: tuple[str, ...]) -> str:
 
 def _cells(pace: Pace, train: Row, valid: Row) -> tuple[str, ...]:
     """One epoch under `HEADS`."""
+    valid = {} if valid.get("rewrites") else valid
     shown = [
         (train, "rec", ".2f"),
         (train, "kl", ".2f"),

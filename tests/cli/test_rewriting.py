@@ -68,6 +68,8 @@ def test_training_ends_with_sentences_rewritten(cli, runs, tmp_path):
     assert "test sentences, rewritten" in said.out
     assert said.out.count("    -> ") == 5
     assert "samples from the prior" not in said.out
+    assert "valid objective " in said.err
+    assert "nll_elbo" not in said.err
 
 
 def test_a_trade_off_has_a_line_a_run(cli, runs):

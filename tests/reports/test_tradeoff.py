@@ -73,6 +73,8 @@ def test_what_has_no_trade_off_is_refused(runs, tmp_path):
         api.tradeoff([runs / "pairs"], limit=2)
     with pytest.raises(ConfigError, match="no known format"):
         api.tradeoff([runs / "style0.1"], limit=2, out=tmp_path / "t.png")
+    with pytest.raises(ConfigError, match="there is no folder"):
+        api.tradeoff([runs / "style0.1"], limit=2, out=tmp_path / "nowhere" / "t.svg")
 
 
 def test_runs_of_other_labels_share_no_figure(runs, tmp_path):

@@ -1,5 +1,5 @@
-"""Every command and listing of docs/writing-a-plugin.md, docs/composing.md and README.md, run in
-order in an empty folder.
+"""Every command and listing of docs/writing-a-plugin.md, docs/composing.md, docs/transfer.md and
+README.md, run in order in an empty folder.
 
 A ``console`` block holds commands behind ``$`` (and ``>`` where one goes on) and what they print,
 in which ``...`` stands for anything. A block behind a line that ends in a file's name and a colon
@@ -178,6 +178,14 @@ def test_the_page_on_composing(shell):
     document = ROOT / "docs" / "composing.md"
     blocks = Block.all_of(document)
     assert sum(len(block.commands()) for block in blocks) == 3
+    for block in blocks:
+        follow(shell, block, document.name)
+
+
+def test_the_page_on_rewriting(shell):
+    document = ROOT / "docs" / "transfer.md"
+    blocks = Block.all_of(document)
+    assert sum(len(block.commands()) for block in blocks) == 7
     for block in blocks:
         follow(shell, block, document.name)
 
