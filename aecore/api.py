@@ -276,7 +276,8 @@ def tradeoff(
     rows = []
     for label, run in zip(report.differing([run.config for run in runs]), runs, strict=True):
         found = run.rewriting(split, limit)
-        rows.append({"run": str(run.path), "differs": label, **found})
+        what = {"run": str(run.path), "method": report.method(run.config), "differs": label}
+        rows.append({**what, **found})
         seconds = found["transfer_seconds"]
         tell(f"{run.path}: {found['transfer_sentences']:,} sentences rewritten in {seconds:.1f} s")
     if out is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,12 @@ from aecore.runs.config import RunConfig
 from aecore.runs.files import write_atomic
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
     from aecore.run import Run
 
-POINT = "#4477aa"
+COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#bb7700", "#009988")
 
 
 @dataclass(frozen=True)
@@ -30,28 +32,36 @@ class Point:
     """A run in the trade-off.
 
     Attributes:
-        label: the settings in which it differs from the others.
+        method: its plugins; runs of one method make a curve.
+        label: the settings in which it differs from the others of its method.
         kept: BLEU of the outcomes against the inputs, 0 to 100.
         style: the share of outcomes that the judge takes for the target, in [0, 1].
     """
 
+    method: str
     label: str
     kept: float
     style: float
 
 
 def differing(configs: Sequence[RunConfig]) -> list[str]:
-    """What tells the runs apart, ``emb2emb.style=0.9`` or the plugins, a text for each run."""
+    """``emb2emb.style=0.9``, for each run: in what it differs from others of the same plugins."""
     tables = [_settings(config) for config in configs]
-    names = list(dict.fromkeys(name for table in tables for name in table))
-    apart = [name for name in names if len({str(table.get(name)) for table in tables}) > 1]
-    same_plugins = len({tuple(config.plugins) for config in configs}) == 1
     texts = []
     for config, table in zip(configs, tables, strict=True):
-        plugins = [] if same_plugins else ["+".join(config.plugins)]
-        own = [f"{name}={table[name]}" for name in apart if name in table and same_plugins]
-        texts.append(" ".join([*plugins, *own]))
+        like = [other for other, one in zip(tables, configs, strict=True) if _same(one, config)]
+        names = [name for name in table if len({str(other.get(name)) for other in like}) > 1]
+        texts.append(" ".join(f"{name}={table[name]}" for name in names))
     return texts
+
+
+def method(config: RunConfig) -> str:
+    """``emb2emb+fgim``."""
+    return "+".join(config.plugins)
+
+
+def _same(one: RunConfig, other: RunConfig) -> bool:
+    return method(one) == method(other)
 
 
 def _settings(config: RunConfig) -> dict[str, Any]:
@@ -62,7 +72,7 @@ def _settings(config: RunConfig) -> dict[str, Any]:
 
 
 def draw(points: Sequence[Point], title: str, before: float) -> bytes:
-    """An SVG: s-BLEU to the right, style upwards, the runs joined in the order they came.
+    """An SVG: s-BLEU to the right, style upwards; runs of one method joined as they came.
 
     Args:
         before: the share of the inputs that the judge takes for the target: doing nothing.
@@ -70,31 +80,33 @@ def draw(points: Sequence[Point], title: str, before: float) -> bytes:
     Raises:
         ImportError: without matplotlib.
     """
+    methods = list(dict.fromkeys(point.method for point in points))
+    rows = len(points) + 1
 
     def scatter(figure: Figure) -> None:
-        axes = figure.subplots(
-            gridspec_kw={"left": 0.1, "right": 0.97, "bottom": 0.13, "top": 0.87}
-        )
+        bottom = (0.55 + 0.24 * rows) / (4 + 0.24 * rows)
+        frame = {"left": 0.1, "right": 0.97, "bottom": bottom, "top": 0.93}
+        axes = figure.subplots(gridspec_kw=frame)
         axes.set(xlabel="s-BLEU: outcome against input", ylabel="target style by the judge, %")
-        axes.axhline(100 * before, color="#222222", linestyle=(0, (5, 3)), linewidth=1)
-        axes.annotate("as they were", (0, 100 * before), xytext=(3, 4), textcoords="offset points")
-        kept, style = [p.kept for p in points], [100 * p.style for p in points]
-        axes.plot(kept, style, color=POINT, marker="o", linewidth=1)
-        for point in points:
-            right = point.kept > 60
-            axes.annotate(
-                point.label,
-                (point.kept, 100 * point.style),
-                xytext=(-7 if right else 7, 5),
-                ha="right" if right else "left",
-                textcoords="offset points",
-                fontsize=9,
-                parse_math=False,
-            )
+        axes.plot([100], [100 * before], "s", color="#222222", label="as they were", clip_on=False)
+        for name, colour in zip(methods, cycle(COLOURS), strict=False):
+            of = [point for point in points if point.method == name]
+            axes.plot([p.kept for p in of], [100 * p.style for p in of], color=colour, linewidth=1)
+        for number, point in enumerate(points, start=1):
+            _mark(axes, number, point, COLOURS[methods.index(point.method) % len(COLOURS)])
         axes.set(xlim=(0, 100), ylim=(0, 104))
         axes.set_title(title, parse_math=False)
+        figure.legend(loc="lower left", bbox_to_anchor=(0.09, 0.0), fontsize=9)
 
-    return svg(scatter, 7, 5)
+    return svg(scatter, 7, 4 + 0.24 * rows)
+
+
+def _mark(axes: Axes, number: int, point: Point, colour: str) -> None:
+    """A point with its number, and the number in the legend."""
+    at = (point.kept, 100 * point.style)
+    label = f"{number}  {point.method} {point.label}".replace("$", r"\$")
+    axes.plot(*([value] for value in at), "o", color=colour, label=label)
+    axes.annotate(str(number), at, xytext=(5, 5), textcoords="offset points", color=colour)
 
 
 def check(runs: Sequence[Run]) -> None:
@@ -143,6 +155,7 @@ def check_figure(path: Path) -> None:
 def write(path: Path, rows: Sequence[Mapping[str, Any]], title: str) -> None:
     """The figure of rows of `aecore.api.tradeoff`, whole or not at all."""
     points = [
-        Point(row["differs"], row["transfer_self_bleu"], row["transfer_style"]) for row in rows
+        Point(row["method"], row["differs"], row["transfer_self_bleu"], row["transfer_style"])
+        for row in rows
     ]
     write_atomic(path, draw(points, title, rows[0]["transfer_style_before"]))

@@ -177,9 +177,10 @@ def print_tradeoff(rows: Sequence[Mapping[str, Any]]) -> None:
     names = ("style", "self_bleu", "bleu", "copied", "toy_both", "seconds")
     known = [name for name in names if rows[0][f"transfer_{name}"] is not None]
     cells = [
-        [row["differs"], *(_number(row[f"transfer_{name}"]) for name in known)] for row in rows
+        [row["method"], row["differs"], *(_number(row[f"transfer_{name}"]) for name in known)]
+        for row in rows
     ]
-    print_table(["differs in", *known], cells, right=known)
+    print_table(["method", "differs in", *known], cells, right=known)
     print()
     print_pairs([(name, rows[0]["estimators"][f"transfer_{name}"]) for name in known])
 

@@ -53,19 +53,31 @@ def test_runs_are_told_apart_by_their_settings(runs, tmp_path):
 
 def test_points_lie_where_their_figures_say():
     """The farther right the more is kept, the higher the more style; equal rows, equal bytes."""
-    points = [Point("a", 80.0, 0.2), Point("b", 20.0, 0.9)]
+    points = [Point("m", "a", 80.0, 0.2), Point("m", "b", 20.0, 0.9)]
     first = draw(points, "title", 0.1)
     assert first == draw(points, "title", 0.1)
-    curve = next(
-        path.get("d")
-        for path in ET.fromstring(first).iter(f"{SVG}path")
-        if "stroke: #4477aa" in path.get("style", "") and "fill: none" in path.get("style", "")
-    )
+    (curve,) = curves(first)
     (x0, y0), (x1, y1) = (
         map(float, part.split()) for part in curve.replace("M", "").split("L") if part.strip()
     )
     assert x0 > x1
     assert y0 > y1  # an SVG counts downwards
+
+
+def test_runs_of_two_methods_are_not_joined():
+    points = [Point("m", "", 80.0, 0.2), Point("n", "", 20.0, 0.9)]
+    assert curves(draw(points, "title", 0.1)) == []
+
+
+def curves(svg):
+    """The lines that join points of the first method."""
+    return [
+        path.get("d")
+        for path in ET.fromstring(svg).iter(f"{SVG}path")
+        if "stroke: #4477aa" in path.get("style", "")
+        and "fill: none" in path.get("style", "")
+        and path.get("d").count("L") == 1
+    ]
 
 
 def test_what_has_no_trade_off_is_refused(runs, tmp_path):
