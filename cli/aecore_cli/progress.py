@@ -46,8 +46,10 @@ def listening() -> Iterator[Progress]:
 
 
 def figures(row: Row) -> list[str]:
-    """``rec 18.21``, ``kl 4.97``, ``beta 0.031``, as far as they were computed."""
+    """``rec 18.21``, ``kl 4.97``, ``beta 0.031``, as far as they were computed; else the loss."""
     formats = {"rec": ".2f", "kl": ".2f", "penalty": ".2f", "beta": ".3g"}
+    if all(row.get(name) is None for name in formats):
+        formats = {"loss": ".4g"}
     return [
         f"{name} {row[name]:{form}}" for name, form in formats.items() if row.get(name) is not None
     ]
@@ -58,8 +60,8 @@ def validation(row: Row) -> list[str]:
 
     Of a run that rewrites the objective, all else being of its autoencoder or of nobody's interest.
     """
-    if row.get("rewrites"):
-        return [f"objective {row['objective']:.4g}"]
+    if row.get("rewrites"):  # an objective of 0 is that of a plugin which has another loss
+        return [f"objective {row['objective']:.4g}"] if row["objective"] else []
     if row.get("nll_elbo") is None:
         shown = [(name, row.get(name)) for name in ("rec", "kl", "penalty")]
         return [f"{name} {value:.2f}" for name, value in shown if value is not None]
@@ -177,7 +179,7 @@ class PlainProgress(_Paced):
         line = "  ".join([*self.pace.words(), *figures(train)])
         if valid is not None:
             measured = [*validation(valid), *latents(valid, sys.stderr.encoding)]
-            line = f"{line} | valid {'  '.join(measured)}"
+            line = f"{line} | valid {'  '.join(measured)}" if measured else line
         self.note(line)
         self._due = time.monotonic() + self.interval
 
