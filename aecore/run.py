@@ -417,6 +417,13 @@ class Run:
             CompositionError: for a run that learnt no rewriting.
             DataError: for a split without a sentence to rewrite.
         """
+        composition = self.model.composition
+        if not composition.rewrites:
+            raise CompositionError(
+                f"'{self.path}' has not learnt to rewrite sentences",
+                f"composition: {composition.label}",
+                "due: a run over pairs or labels, such as aecore train --plugin emb2emb",
+            )
         return rewriting.measure(self, self._corpus(), split, limit, tell)
 
     def evaluate(

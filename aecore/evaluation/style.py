@@ -12,6 +12,9 @@ from typing import Any
 #: How the figure is to be quoted.
 SIGNATURE = "logistic regression on tf-idf of words and pairs of words, C = 10"
 
+#: Sentences up to which words that occur once are features too.
+FEW = 1000
+
 
 @dataclass(frozen=True)
 class StyleJudge:
@@ -45,8 +48,9 @@ class StyleJudge:
         from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
 
+        least = 2 if len(sentences) > FEW else 1
         words = TfidfVectorizer(
-            ngram_range=(1, 2), token_pattern=r"\S+", sublinear_tf=True, min_df=2
+            ngram_range=(1, 2), token_pattern=r"\S+", sublinear_tf=True, min_df=least
         )
         pipeline = make_pipeline(words, LogisticRegression(C=10, max_iter=1000))
         pipeline.fit(sentences, labels)

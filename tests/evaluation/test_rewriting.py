@@ -126,6 +126,11 @@ def test_the_judge_says_how_good_it_is_itself():
     assert re.search(r"right on \d+\.\d% of 500 of test", judge.signature)
 
 
+def test_a_judge_of_few_sentences_that_share_no_word_is_one():
+    judge = StyleJudge.train(["good", "bad"], [1, 0], ["good"], [1])
+    assert judge.accuracy == 1
+
+
 def test_a_judge_of_noise_knows_that_it_is_none():
     texts = [f"w{n % 7} v{n % 11}" for n in range(300)]
     labels = torch.randint(2, (300,), generator=torch.Generator().manual_seed(0)).tolist()
@@ -163,7 +168,7 @@ def test_a_run_over_labels_has_a_judge_and_no_references(by_labels):
 
 def test_other_runs_rewrite_nothing(autoencoder):
     run = aecore.load(autoencoder)
-    with pytest.raises(CompositionError, match="no plugin of"):
+    with pytest.raises(CompositionError, match="has not learnt to rewrite sentences"):
         run.rewriting(limit=3)
     assert not set(api.evaluate(autoencoder, iw_samples=0)) & set(FIGURES)
 
