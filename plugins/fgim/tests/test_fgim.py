@@ -190,3 +190,5 @@ def test_what_is_wrong_is_said(autoencoder, tmp_path):
         )
     with pytest.raises(ConfigError, match="weights"):
         over(autoencoder, tmp_path / "a", weights=[])
+    with pytest.raises(ConfigError, match="weights"):
+        over(autoencoder, tmp_path / "a", weights=[1.0, -1.0])

@@ -13,7 +13,7 @@ Deviations:
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -55,7 +55,7 @@ class Fgim(Plugin):
 
         autoencoder: str = Field("", description="the run whose encoder and decoder are used")
         target: str = Field("positive", description="the label that sentences are to get")
-        weights: list[float] = Field(
+        weights: list[Annotated[float, Field(gt=0)]] = Field(
             [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
             description="sizes of the first step, from small to large",
             min_length=1,
