@@ -5,7 +5,7 @@ Nothing here imports torch or a plugin.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -19,6 +19,8 @@ MODEL_HOOKS = (
     *("posterior_sample", "posterior_params", "prior_logprob", "prior_sample"),
     *("decoder_condition", "kl_term"),
 )
+#: The hooks that change nothing where the objective charges no divergence.
+OF_THE_KL = frozenset({"kl_term", "kl_penalty", "beta_schedule", "critic_loss"})
 Level = str | frozenset[str]
 
 #: What each level means, for the sentence that refuses a composition.
@@ -152,11 +154,13 @@ def compose(named: Sequence[Part], defaults: Part, base: Sequence[Part] = ()) ->
     under = [left for part in base if (left := part.as_base()) is not None]
     problem = _problem([*under, *named], defaults)
     if problem is not None:
-        raise CompositionError(*problem, *_nearest(named, defaults))
-    return _resolve([*under, *named], defaults)
+        kind, *lines = problem
+        raise CompositionError(*lines, *_nearest(named, defaults), kind=kind)
+    return resolve([*under, *named], defaults)
 
 
-def _resolve(named: Sequence[Part], defaults: Part) -> Composition:
+def resolve(named: Sequence[Part], defaults: Part) -> Composition:
+    """Who answers what, whether or not requirements are met: to see what refusing them spares."""
     owners = {hook: part.name for part in named for hook in part.owns()}
     for hook in defaults.owns():
         owners.setdefault(hook, defaults.name)
@@ -194,18 +198,29 @@ def _levels(parts: Iterable[Part], owners: dict[str, str]) -> dict[str, Level]:
     for part in parts:
         for word, level in part.manifest.provides.stated().items():
             if any(owners.get(hook) == part.name for hook in GIVEN_BY[word]):
-                levels.setdefault(word, level)
+                both = word == "kl_gradient" and word in levels
+                levels[word] = _passed(levels[word], level) if both else levels.get(word, level)
     return levels
 
 
+def _passed(one: Level, other: Level) -> Level:
+    """Where the KL term has a gradient: what it gives, and what the objective lets through."""
+    return frozenset(one) & frozenset(other)
+
+
 def _problem(named: Sequence[Part], defaults: Part) -> tuple[str, ...] | None:
-    """Why the plugins do not compose: the sentence, then the evidence; None when they do."""
-    return (
-        _two_owners(named)
-        or _two_kinds(named)
-        or _two_spaces(named, defaults)
-        or _unmet(_resolve(named, defaults))
-    )
+    """Why the plugins do not compose: kind, sentence, then the evidence; None when they do."""
+    checks: dict[str, Callable[[], tuple[str, ...] | None]] = {
+        "owners": lambda: _two_owners(named),
+        "corpus": lambda: _two_kinds(named),
+        "space": lambda: _two_spaces(named, defaults),
+        "needs": lambda: _unmet(resolve(named, defaults)) or _idle(resolve(named, defaults)),
+        "base": lambda: _too_late(named),
+    }
+    for kind, check in checks.items():
+        if (lines := check()) is not None:
+            return kind, *lines
+    return None
 
 
 def _two_owners(named: Sequence[Part]) -> tuple[str, ...] | None:
@@ -289,13 +304,58 @@ def _giver(composition: Composition, word: str) -> str:
     Over a frozen autoencoder nothing has a gradient, because of the plugin that freezes it.
     """
     freezing = [part.name for part in composition.parts if part.manifest.base == "frozen"]
-    if freezing and word in {"kl_gradient", "objective_gradient"}:
+    if freezing and word == "objective_gradient":
         return freezing[0]
+    if word == "kl_gradient" and (stopper := _charging_nothing(composition)):
+        return stopper
     owner = next(composition.owners[hook] for hook in GIVEN_BY[word] if hook in composition.owners)
     lowering = [
         part.name for part in composition.parts if part.name != DEFAULTS and not _factorised([part])
     ]
     return lowering[0] if owner == DEFAULTS and word == "kl" and lowering else owner
+
+
+def _charging_nothing(composition: Composition) -> str:
+    """The plugin because of which no divergence is part of what is minimised; empty without one.
+
+    It freezes the autoencoder, or its objective says that the KL term has no gradient.
+    """
+    for part in composition.parts:
+        owns = composition.owners["objective"] == part.name
+        if part.manifest.base == "frozen" or (
+            owns and part.manifest.provides.kl_gradient == frozenset()
+        ):
+            return part.name
+    return ""
+
+
+def _too_late(named: Sequence[Part]) -> tuple[str, ...] | None:
+    """Plugins that would give a frozen autoencoder parts that it was not trained with."""
+    freezing = next((part.name for part in named if part.manifest.base == "frozen"), "")
+    for part in named if freezing else ():
+        parts = [hook for hook in part.manifest.hooks if hook in MODEL_HOOKS]
+        if not part.base and any(hook != "kl_term" for hook in parts):
+            return (
+                f"'{part.name}' does not compose with '{freezing}'",
+                f"{freezing} needs: the autoencoder underneath as it was trained",
+                f"{part.name} gives: another {', '.join(parts)}",
+                f"due: train with --plugin {part.name} first; {freezing} works over that run",
+            )
+    return None
+
+
+def _idle(composition: Composition) -> tuple[str, ...] | None:
+    """Plugins that shape a divergence which nobody charges."""
+    stopper = _charging_nothing(composition)
+    for part in composition.parts if stopper else ():
+        own = not part.base and part.name != DEFAULTS
+        if own and part.manifest.hooks and set(part.manifest.hooks) <= OF_THE_KL:
+            return (
+                f"'{part.name}' does nothing beside '{stopper}'",
+                f"{stopper} gives: an objective that charges no divergence",
+                f"{part.name} has: {', '.join(part.manifest.hooks)}",
+            )
+    return None
 
 
 def _factorised(parts: Iterable[Part]) -> bool:

@@ -34,7 +34,15 @@ class DataError(AecoreError):
 
 
 class CompositionError(AecoreError):
-    """Plugins that cannot be trained together, or a plugin that is not there."""
+    """Plugins that cannot be trained together, or a plugin that is not there.
+
+    Attributes:
+        kind: what forbids it: owners, corpus, space, needs, base; empty where one is missing.
+    """
+
+    def __init__(self, what: str, *evidence: str, kind: str = "") -> None:
+        super().__init__(what, *evidence)
+        self.kind = kind
 
 
 class RunError(AecoreError):

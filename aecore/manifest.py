@@ -39,7 +39,7 @@ GIVEN_BY: dict[str, tuple[str, ...]] = {
     "prior": ("prior_logprob",),
     "kl": ("kl_term",),
     "kl_estimator": ("kl_term",),
-    "kl_gradient": ("kl_term",),
+    "kl_gradient": ("kl_term", "objective"),
     "objective_gradient": ("objective",),
     "geometry": ("posterior_sample", "prior_logprob"),
 }
@@ -168,7 +168,9 @@ class Capabilities(_Data):
         None, description="how it is estimated; figures carry this word"
     )
     kl_gradient: frozenset[KlGradient] | None = Field(
-        None, description="the roles that its gradient reaches; a list, which may be empty"
+        None,
+        description="the roles that its gradient reaches; a list, empty where the KL costs "
+        "nothing, as under an `objective` that charges none",
     )
     objective_gradient: frozenset[ObjectiveGradient] | None = Field(
         None, description="the roles that the gradient of `objective` reaches; a list"
@@ -250,7 +252,7 @@ class Manifest(_Data):
                     f"provides.{word} belongs to the owner of {' or '.join(hooks)}, which is not "
                     f"among its hooks"
                 )
-            if owns and word not in stated and word != "geometry":
+            if hooks[0] in self.hooks and word not in stated and word != "geometry":
                 found.append(f"hooks names {hooks[0]}, so provides.{word} must say what it gives")
         kinds = (self.provides.kl, self.provides.kl_estimator)
         if None not in kinds and (kinds[0] == "penalty") != (kinds[1] == "penalty"):

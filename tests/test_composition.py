@@ -20,7 +20,9 @@ BOTH = ["encoder", "prior"]
 
 def made(name, hooks, requires=None, **provides):
     """A part; ``batching`` and the like go beside what it provides."""
-    beside = {word: provides.pop(word) for word in ("batching", "select_on") if word in provides}
+    beside = {
+        word: provides.pop(word) for word in ("batching", "select_on", "base") if word in provides
+    }
     return part(name, hooks, provides=provides, requires=requires or {}, **beside)
 
 
@@ -128,6 +130,9 @@ PARTS = {
         adversarial("wgan"),
         adversarial("wae_gan", ["encoder"]),
         made("ae", ["kl_term"], kl="penalty", kl_estimator="penalty", kl_gradient=[]),
+        made("seq2seq", ["objective"], objective_gradient=["encoder", "decoder"], kl_gradient=[]),
+        made("mapping", ["objective"], base="frozen", objective_gradient=[]),
+        made("words", ["decoder_input"], {"posterior": "none", "objective_gradient": ["decoder"]}),
         made(
             "lstm_lm",
             [*POSTERIOR, "kl_term", "decoder_condition"],
@@ -178,6 +183,9 @@ WORKS = [
     ("wae_d", "dae"),
     ("wgan", "mog_prior"),
     ("controlvae", "savae", "flowprior", "fb_sentence", "ae_pretrain", "dae"),
+    ("seq2seq", "vmf", "dae"),  # another posterior, other words: both matter without a divergence
+    ("words", "lstm_lm"),
+    ("words", "seq2seq"),
 ]
 REFUSED = {
     ("betavae", "vmf"): (
@@ -289,6 +297,24 @@ REFUSED = {
     ("savae", "wgan"): ("savae", "wgan", "the divergence to be sentence or better", "penalty"),
     ("wae_s", "poincare"): ("wae_s", "poincare", "the posterior to be gaussian", "density"),
     ("wae_mmd", "poincare"): ("wae_mmd", "poincare", "the latent space to be euclidean", "ball"),
+    ("annealing", "seq2seq"): (
+        "annealing",
+        "seq2seq",
+        "the gradient of the KL term to reach the encoder",
+        "nothing",
+    ),
+    ("mog_prior", "seq2seq"): (
+        "mog_prior",
+        "seq2seq",
+        "the gradient of the KL term to reach the prior",
+        "nothing",
+    ),
+    ("words", "mapping"): (
+        "words",
+        "mapping",
+        "the gradient of the objective to reach the decoder",
+        "nothing",
+    ),
 }
 
 
@@ -315,6 +341,39 @@ def test_a_refusal_word_for_word():
         "  works: --plugin fb_dimension\n"
         "  or:    --plugin flowprior"
     )
+
+
+@pytest.mark.parametrize("other", ["seq2seq", "mapping"])
+@pytest.mark.parametrize("idle", ["ae", "critical"])
+def test_what_shapes_a_divergence_that_nobody_charges_is_refused(idle, other):
+    parts = PARTS | {"critical": made("critical", ["critic_loss"])}
+    for names in ((idle, other), (other, idle)):
+        with pytest.raises(CompositionError, match=f"'{idle}' does nothing beside '{other}'") as e:
+            compose([parts[name] for name in names], DEFAULTS)
+        assert e.value.kind == "needs"
+
+
+@pytest.mark.parametrize("name", ["vmf", "poincare", "ivae", "flowprior_alone"])
+def test_a_frozen_autoencoder_gets_no_other_latent(name):
+    parts = PARTS | {"flowprior_alone": made("flowprior_alone", PRIOR, prior="density")}
+    with pytest.raises(CompositionError) as caught:
+        compose([parts[name], parts["mapping"]], DEFAULTS)
+    assert caught.value.kind == "base"
+    assert "mapping needs: the autoencoder underneath as it was trained" in caught.value.evidence
+    under = compose([parts["mapping"]], DEFAULTS, [parts[name]])  # as what lies underneath it may
+    assert name in under.owners.values()
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (("betavae", "annealing"), "owners"),
+        (("flowprior", "poincare"), "owners"),
+        (("betavae", "vmf"), "needs"),
+    ],
+)
+def test_a_refusal_has_a_kind(names, kind):
+    assert refusal(*names).kind == kind
 
 
 OWNED_TWICE = [

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ValidationError
 from aecore.errors import ConfigError, closest
 from aecore.plugin import PluginConfig, check_class
 from aecore.runs.config import validate_settings
-from aecore.testing.lab import build, whole_run
+from aecore.testing.lab import build
+from aecore.testing.listening import whole_run
 from aecore.testing.registry import CHECKS, Case, promise
 from aecore.testing.subject import Subject
 

@@ -18,7 +18,8 @@ from aecore.plugin import Plugin
 from aecore.step import Step
 from aecore.streams import stream
 from aecore.testing.compare import difference, gradient_norm, largest, mixed
-from aecore.testing.lab import batch_of, build, double, step_on, training, values_of, whole_run
+from aecore.testing.lab import batch_of, build, double, step_on, training, values_of
+from aecore.testing.listening import whole_run
 from aecore.testing.noise import separate_noise
 from aecore.testing.registry import Case, at_least, implements, named, promise
 from aecore.testing.subject import Subject

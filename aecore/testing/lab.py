@@ -8,8 +8,8 @@ import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,17 @@ from aecore.batch import Batch
 from aecore.composition import reaches
 from aecore.data.corpus import Corpus, Split
 from aecore.data.vocabulary import Vocabulary
-from aecore.generation.decode import decode
-from aecore.generation.strategy import Strategy
 from aecore.hooks import Call, Observer
-from aecore.model import Model, evaluating
+from aecore.model import Model
 from aecore.progress import Silent
 from aecore.runs.base import keep, restore
 from aecore.runs.config import BaseConfig, RunConfig
 from aecore.runs.folder import RunFolder
 from aecore.step import Step
 from aecore.streams import stream
-from aecore.testing.compare import snapshot
 from aecore.testing.subject import Subject
 from aecore.training.stages import Stage
 from aecore.training.trainer import Trainer
-from aecore.transfer import TransferRequest
 
 #: V = 40 with the four markers; E, H and D of the tiny model.
 WORDS = tuple(f"w{number:02d}" for number in range(36))
@@ -109,7 +105,7 @@ def batch_of(sentences: int | Iterable[int]) -> Batch:
 
 
 def run_config(
-    subject: Subject,
+    *subjects: Subject,
     seed: int = 0,
     latent: int = LATENT,
     dropout: float = 0.5,
@@ -132,17 +128,22 @@ def run_config(
         "model": {**sizes, "dropout_in": dropout, "dropout_out": dropout},
         "train": {**train, "threads": 1},
         "evaluate": {"batch_size": 4},
-        "plugins": {} if subject.is_default else {subject.name: dict(subject.settings)},
+        "plugins": {one.name: dict(one.settings) for one in subjects if not one.is_default},
     }
     return RunConfig.model_validate(tables)
 
 
-def build(subject: Subject, *companions: Subject, spread: bool = True, **config: Any) -> Model:
+def build(
+    subject: Subject,
+    *companions: Subject,
+    spread: bool = True,
+    data: Corpus | None = None,
+    **config: Any,
+) -> Model:
     """A tiny model, in training mode; ``config`` is for `run_config`."""
     assembly = subject.assembly(*companions)
-    model = assembly.build(
-        run_config(subject, **config), len(corpus().vocabulary), torch.device("cpu")
-    )
+    words = len((data or corpus()).vocabulary)
+    model = assembly.build(run_config(subject, **config), words, torch.device("cpu"))
     if spread:
         _spread(model)
         model.weights_changed()
@@ -205,10 +206,12 @@ class TinyTrainer(Trainer):
         staged: the roles that stages trained.
     """
 
-    def __init__(self, model: Model, config: RunConfig, folder: RunFolder) -> None:
+    def __init__(
+        self, model: Model, config: RunConfig, folder: RunFolder, data: Corpus | None = None
+    ) -> None:
         self.listener = _Rows()
         self.staged: set[str] = set()
-        super().__init__(model, corpus(), config, folder, self.listener)
+        super().__init__(model, data or corpus(), config, folder, self.listener)
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -249,12 +252,23 @@ class TinyTrainer(Trainer):
 
 @contextmanager
 def training(
-    subject: Subject, *, spread: bool = True, observer: Observer | None = None, **config: Any
+    subject: Subject,
+    *companions: Subject,
+    spread: bool = True,
+    observer: Observer | None = None,
+    data: Corpus | None = None,
+    **config: Any,
 ) -> Iterator[TinyTrainer]:
-    """A trainer before its first step, in a temporary folder; an observer hears its hooks."""
+    """A trainer before its first step, in a temporary folder; an observer hears its hooks.
+
+    Args:
+        data: another corpus than `corpus`.
+    """
+    subjects = (subject, *companions)
     with tempfile.TemporaryDirectory(prefix="aecore-check-") as path:
-        model = build(subject, spread=spread, **config)
-        trainer = TinyTrainer(model, run_config(subject, **config), RunFolder(Path(path)))
+        model = build(*subjects, spread=spread, data=data, **config)
+        folder = RunFolder(Path(path))
+        trainer = TinyTrainer(model, run_config(*subjects, **config), folder, data)
         if model.composition.base:
             keep(model, trainer.folder, BaseConfig())
         with model.hooks.observed(observer or _unchanged):
@@ -266,70 +280,16 @@ def _unchanged(call: Call, offered: Mapping[str, Any]) -> Any:
     return call.answer(**offered)
 
 
-def reopen(trainer: TinyTrainer, subject: Subject) -> TinyTrainer:
+def reopen(trainer: TinyTrainer, subject: Subject, *companions: Subject) -> TinyTrainer:
     """What a new process does after a kill: build everything, go on from the checkpoint."""
-    again = TinyTrainer(
-        build(subject, spread=False, seed=trainer.config.train.seed), trainer.config, trainer.folder
-    )
+    data, config = trainer.corpus, trainer.config
+    assembly = subject.assembly(*companions)
+    model = assembly.build(config, len(data.vocabulary), torch.device("cpu")).train()
+    again = TinyTrainer(model, config, trainer.folder, data)
     if again.model.composition.base:
         restore(again.model, again.folder, BaseConfig())
     again.restore()
     return again
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One call of one plugin's hook, and whether torch was seeded inside it."""
-
-    plugin: str
-    hook: str
-    place: str
-    seeded: bool
-
-
-class Listening:
-    """An observer that remembers every call of every hook."""
-
-    def __init__(self) -> None:
-        self.calls: list[Heard] = []
-
-    def __call__(self, call: Call, offered: Mapping[str, Any]) -> Any:
-        """What the plugin gives."""
-        before = torch.default_generator.initial_seed()
-        value = call.answer(**offered)
-        seeded = torch.default_generator.initial_seed() != before
-        self.calls.append(Heard(call.plugin, call.hook.name, call.place, seeded))
-        return value
-
-
-@dataclass(frozen=True)
-class Run:
-    """A run from start to end: parameters before it, calls that were heard, weights."""
-
-    trainer: TinyTrainer
-    before: Mapping[str, Tensor]
-    heard: list[Heard]
-    weights: bytes
-
-
-@lru_cache(maxsize=2)
-def whole_run(subject: Subject) -> Run:
-    """A run with seed 0, then samples of the prior; made once for checks that only look."""
-    heard = Listening()
-    with training(subject, observer=heard) as trainer:
-        before = snapshot(trainer.model)
-        weights = trainer.to_the_end().folder.weights.read_bytes()
-        _generate(trainer.model)
-    return Run(trainer, before, heard.calls, weights)
-
-
-def _generate(model: Model) -> None:
-    with stream("generate"), evaluating(model):
-        z = model.prior_sample(2)
-        if reaches("prior", model.level["prior"], "density"):
-            model.prior_logprob(z)
-        decode(model, corpus().vocabulary, z, Strategy(max_length=3))
-        model.latent_map(z, TransferRequest(z, z + 1))
 
 
 def step_on(

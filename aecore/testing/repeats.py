@@ -27,8 +27,8 @@ from aecore.testing.lab import (
     step_on,
     training,
     values_of,
-    whole_run,
 )
+from aecore.testing.listening import whole_run
 from aecore.testing.registry import Case, promise
 from aecore.testing.subject import Subject
 

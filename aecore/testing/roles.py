@@ -11,7 +11,8 @@ from aecore.composition import reaches
 from aecore.model import Model
 from aecore.plugin import ROLES
 from aecore.testing.compare import mixed, snapshot
-from aecore.testing.lab import batch_of, build, whole_run
+from aecore.testing.lab import batch_of, build
+from aecore.testing.listening import whole_run
 from aecore.testing.registry import Case, has_role, implements, promise
 
 #: What each hook may depend on. A prior may encode pseudo-inputs; what is frozen is nobody's.

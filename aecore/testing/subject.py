@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from aecore.assembly import Assembly
 from aecore.catalogue import Catalogue, normalise
-from aecore.composition import DEFAULTS, Level, Part, compose
+from aecore.composition import DEFAULTS, Level, Part, compose, resolve
 from aecore.manifest import Manifest, parse_manifest
 from aecore.plugin import Plugin, PluginConfig
 from aecore.runs.config import validate_settings
@@ -23,6 +23,7 @@ class Subject:
         declared: the manifest of plugin.toml.
         settings: what differs from the default settings.
         source: ``distribution version``, for messages.
+        unasked: compose it whether or not requirements are met, to see what comes of it.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Subject:
     declared: Manifest
     settings: Mapping[str, Any] = field(default_factory=dict)
     source: str = ""
+    unasked: bool = False
 
     @classmethod
     def installed(cls, name: str, settings: Mapping[str, Any] | None = None) -> Self:
@@ -91,4 +93,7 @@ class Subject:
         parts = [Part(subject.name, subject.manifest, subject.source) for subject in subjects]
         classes = {subject.name: subject.cls for subject in subjects}
         settings = {subject.name: subject.config() for subject in subjects}
-        return Assembly(compose(parts, Catalogue({}, {}).defaults), classes, settings)
+        defaults = Catalogue({}, {}).defaults
+        anyway = any(subject.unasked for subject in subjects)
+        composition = resolve(parts, defaults) if anyway else compose(parts, defaults)
+        return Assembly(composition, classes, settings)

@@ -65,6 +65,7 @@ class Trainer:
         self.session = Session(model, corpus, self.streams, *batches, self.steps_per_epoch)
         sources = {part.name: part.distribution for part in model.composition.parts}
         self.record = Record(folder, config, corpus, sources, self.progress)
+        self.batching = model.composition.batching
         self._stages: list[AuthoredStage] = []
         self._phase: Phase | None = None
         self._plan: tuple[tuple[int, int], Plan] | None = None
@@ -222,8 +223,8 @@ class Trainer:
         here = (self.state.phase, self.state.epoch)
         if self._plan is None or self._plan[0] != here:
             with self.streams("data", *self._key(), self.state.epoch):
-                mode = self.model.composition.batching
-                plan = epoch_plan(self.corpus.train, self.config.train.batch_size, mode)
+                size = self.config.train.batch_size
+                plan = epoch_plan(self.corpus.train, size, self.batching)
                 self._plan = (here, plan)
         return self.corpus.train.share(self._plan[1][self.state.cursor]).to(self.model.device)
 

@@ -177,7 +177,7 @@ def test_the_tutorial(shell):
 def test_the_page_on_composing(shell):
     document = ROOT / "docs" / "composing.md"
     blocks = Block.all_of(document)
-    assert sum(len(block.commands()) for block in blocks) == 3
+    assert sum(len(block.commands()) for block in blocks) == 4
     for block in blocks:
         follow(shell, block, document.name)
 
