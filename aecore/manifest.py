@@ -152,6 +152,33 @@ class Paper(_Data):
     url: str = Field("", description="a page of the paper")
 
 
+class Invariant(_Data):
+    """What a plugin keeps up in any company, and the function that tells whether it does."""
+
+    says: Sentence = Field(description="what holds after so many toy steps, in a line")
+    test: Annotated[str, StringConstraints(pattern=r"^[\w.]+:\w+$")] = Field(
+        description="`module:function`, which takes an `aecore.testing.Trial` and gives a `Kept`"
+    )
+    steps: int = Field(600, ge=1, description="joint steps of the run that it is asked of")
+    settings: dict[str, Any] = Field(
+        default_factory=dict,
+        description="settings of the plugin for that run, where the defaults are for longer ones; "
+        "a table",
+    )
+
+
+class Kept(_Data):
+    """Whether an invariant is kept in a company, and by what figures.
+
+    Attributes:
+        kept: the verdict.
+        found: the measured value against the due one, in words.
+    """
+
+    kept: bool
+    found: str
+
+
 class Capabilities(_Data):
     """Words of the composition; None where nothing is said."""
 
@@ -227,6 +254,11 @@ class Manifest(_Data):
         default_factory=dict,
         description="settings that the paper ran with, where they are not the defaults: "
         "they stand in for these under `train.recipe = published`; a table",
+    )
+    invariants: dict[str, Invariant] = Field(
+        default_factory=dict,
+        description="what the method keeps up in any company, each held by `aecore matrix "
+        "--evidence`; a table of tables",
     )
     exceptions: dict[str, Sentence] = Field(
         default_factory=dict,

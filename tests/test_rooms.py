@@ -14,7 +14,7 @@ FLOORS = (
     "dropout", "initialisation", "crossentropy", "geometry", "matching", "data", "hookspec",
     "manifest", "names", "registries", "composition", "progress", "autoencoder", "plugin",
     "catalogue", "hooks", "step", "vae", "model", "runs", "assembly", "generation", "evaluation",
-    "training", "run", "reports", "api", "scaffold", "testing",
+    "training", "run", "reports", "api", "scaffold", "testing", "executor", "matrix",
 )  # fmt: skip
 #: What a plugin may import: the names of `aecore` itself, and these rooms.
 PUBLIC = ("aecore", "aecore.geometry", "aecore.matching", "aecore.testing")

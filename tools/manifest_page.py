@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from aecore.manifest import GIVEN_BY, LEVELS, MEANINGS, Capabilities, Manifest, Paper
+from aecore.manifest import GIVEN_BY, LEVELS, MEANINGS, Capabilities, Invariant, Manifest, Paper
 
 HEAD = """\
 # plugin.toml
@@ -31,6 +31,16 @@ kl = "sentence"
 kl_gradient = ["encoder"]
 ```
 """
+INVARIANTS = """
+### `invariants`
+
+```toml
+[controlvae.invariants.settles]
+says = "after 600 toy steps the KL is within 0.5 nats of the target"
+test = "aecore_controlvae.invariants:settles"
+```
+
+"""
 WORDS = """
 ## Capabilities
 
@@ -48,7 +58,8 @@ def page() -> str:
         _choice(name) for name in Manifest.model_fields if name in MEANINGS and name not in LEVELS
     ]
     parts = [HEAD, "\n## The table\n\n", _table(Manifest)]
-    parts += ["\n### `paper`\n\n", _table(Paper), *choices, WORDS, *capabilities]
+    parts += ["\n### `paper`\n\n", _table(Paper), INVARIANTS, _table(Invariant)]
+    parts += [*choices, WORDS, *capabilities]
     return "".join(parts)
 
 

@@ -14,8 +14,10 @@ checks apply follows from the manifest: hooks, roles and levels.
 What is not verified: that the method is the paper's, that it trains well, anything on a GPU.
 """
 
+from aecore.manifest import Kept
 from aecore.testing.declarations import (
     check_exceptions_are_known,
+    check_invariants_can_be_asked,
     check_manifest_matches_class,
     check_published_settings_are_settings,
     check_settings_never_change,
@@ -36,6 +38,7 @@ from aecore.testing.derivatives import (
     check_gradients_are_derivatives,
     check_samples_are_averaged,
 )
+from aecore.testing.evidence import Trial
 from aecore.testing.gradients import (
     check_critic_leaves_main_parameters,
     check_gradient_reaches_the_encoder,
@@ -91,8 +94,10 @@ __all__ = [
     "CheckFailure",
     "CheckResult",
     "Inconclusive",
+    "Kept",
     "NotApplicable",
     "Subject",
+    "Trial",
     "by_cause",
     "check_beta_is_a_weight",
     "check_corrupted_input_is_a_batch",
@@ -107,6 +112,7 @@ __all__ = [
     "check_hooks_are_called",
     "check_hooks_never_seed",
     "check_instances_share_nothing",
+    "check_invariants_can_be_asked",
     "check_joint_step_leaves_the_critic",
     "check_kl_agrees_with_monte_carlo",
     "check_kl_gradient_is_as_declared",

@@ -8,9 +8,10 @@ from typing import Any
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
-from aecore.errors import ConfigError, closest
+from aecore.errors import AecoreError, ConfigError, closest
 from aecore.plugin import PluginConfig, check_class
 from aecore.runs.config import validate_settings
+from aecore.testing.evidence import test_of
 from aecore.testing.lab import build
 from aecore.testing.listening import whole_run
 from aecore.testing.registry import CHECKS, Case, promise
@@ -163,3 +164,21 @@ def _require_unchanged(case: Case, given: dict[str, Any], config: PluginConfig, 
         *apart,
         "due: state is kept in buffers; self.config is only read",
     )
+
+
+def _has_invariants(subject: Subject) -> str:
+    return "" if subject.declared.invariants else "its manifest names no invariant"
+
+
+@promise(_has_invariants)
+def check_invariants_can_be_asked(case: Case) -> None:
+    """Every invariant of the manifest names a function, and settings that the plugin has."""
+    subject = case.subject
+    for name, invariant in subject.declared.invariants.items():
+        try:
+            test = test_of(invariant)
+        except AecoreError as error:
+            case.fail(f"the invariant '{name}' cannot be asked", error.what, *error.evidence)
+        case.require(callable(test), f"the test of the invariant '{name}' is no function")
+        settings = {**subject.settings, **invariant.settings}
+        validate_settings(subject.cls.Config, settings, subject.name)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,10 +10,8 @@ from aecore.catalogue import Catalogue
 from aecore.errors import AecoreError, ConfigError
 from aecore.names import normalise
 from aecore.testing import CHECKS, CheckResult, Subject, by_cause, promised_checks, run_checks
-from aecore_cli.show import note, raw
+from aecore_cli.show import telling
 
-#: Seconds between two lines where there is no terminal.
-INTERVAL = 10.0
 #: Hears which check comes next.
 Listener = Callable[[str], None]
 
@@ -112,13 +107,13 @@ def checked(name: str, settings: Mapping[str, Any]) -> Report:
         AecoreError: when the plugin is not there, cannot be imported, or refuses the settings.
     """
     subject = Subject.installed(name, settings)
-    with _shown() as show:
+    with telling() as show:
         return _report(subject, show)
 
 
 def all_checked(catalogue: Catalogue) -> list[Report]:
     """The kit over everything that is installed; what is only known comes last, unchecked."""
-    with _shown() as show:
+    with telling() as show:
         reports = [_tried(name, entry.source, show) for name, entry in catalogue.entries.items()]
     absent = {
         name: listing for name, listing in catalogue.known.items() if name not in catalogue.entries
@@ -153,26 +148,6 @@ def _report(subject: Subject, show: Listener) -> Report:
     return Report(
         subject.name, subject.source, len(promised), run_checks(subject, progress=progress)
     )
-
-
-@contextmanager
-def _shown() -> Iterator[Listener]:
-    """One line that is rewritten on a terminal; a line now and then elsewhere."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-
-        with Console(file=raw(sys.stderr), highlight=False).status("") as status:
-            yield status.update
-        return
-    due = time.monotonic() + INTERVAL
-
-    def sometimes(text: str) -> None:
-        nonlocal due
-        if time.monotonic() >= due:
-            due = time.monotonic() + INTERVAL
-            note(text)
-
-    yield sometimes
 
 
 # As rows and lines

@@ -8,10 +8,13 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
+#: Seconds between two lines of `telling` where there is no terminal.
+INTERVAL = 10.0
 #: Words that a terminal shows in colour.
 STYLES = {
     "ok": "green",
@@ -162,6 +165,26 @@ def shortened(text: str, indent: int) -> str:
     """A sentence cut to what fits on a line behind ``indent`` characters."""
     width = shutil.get_terminal_size((100, 24)).columns - indent
     return text if len(text) <= width else f"{text[: width - 3].rstrip()}..."
+
+
+@contextmanager
+def telling() -> Iterator[Callable[[str], None]]:
+    """One line that is rewritten on a terminal; a line now and then elsewhere."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+
+        with Console(file=raw(sys.stderr), highlight=False).status("") as status:
+            yield status.update
+        return
+    due = time.monotonic() + INTERVAL
+
+    def sometimes(text: str) -> None:
+        nonlocal due
+        if time.monotonic() >= due:
+            due = time.monotonic() + INTERVAL
+            note(text)
+
+    yield sometimes
 
 
 def note(text: str) -> None:

@@ -19,6 +19,7 @@ VERBS = [
     "encode",
     "decode",
     "compose",
+    "matrix",
     "plugins list",
     "plugins info",
     "plugins new",
@@ -41,7 +42,16 @@ def test_the_help_lists_exactly_the_verbs_that_exist(cli):
         line.split()[0] for line in said.out.partition("Commands:")[2].splitlines() if line.strip()
     ]
     generating = ["sample", "reconstruct", "interpolate", "transfer", "encode", "decode"]
-    assert listed == ["train", "resume", "evaluate", "tradeoff", *generating, "compose", "plugins"]
+    assert listed == [
+        "train",
+        "resume",
+        "evaluate",
+        "tradeoff",
+        *generating,
+        "compose",
+        "matrix",
+        "plugins",
+    ]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns
     assert "--debug" in said.out
     assert "--install-completion" in said.out

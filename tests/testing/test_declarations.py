@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+import pytest
 import torch
 from pydantic import BaseModel, Field, field_validator, model_validator
 
@@ -224,3 +225,27 @@ def test_published_settings_that_are_none(fails):
   replaced.shape = 'square': input should be 'linear' or 'logistic'""",
         published={"shape": "square"},
     )
+
+
+@pytest.mark.parametrize(
+    ("test", "lines"),
+    [
+        ("no_such_module:holds", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("math:holds", "AttributeError: module 'math' has no attribute 'holds'"),
+    ],
+)
+def test_an_invariant_that_nobody_can_ask(fails, test, lines):
+    fails(
+        kit.check_invariants_can_be_asked,
+        Halved,
+        f"""the invariant 'holds' cannot be asked
+  the test '{test}' of an invariant cannot be imported
+  raised: {lines}""",
+        invariants={"holds": {"says": "it holds", "test": test}},
+    )
+
+
+def test_an_invariant_with_a_setting_that_the_plugin_has_not(subject_of):
+    invariants = {"holds": {"says": "it holds", "test": "math:sqrt", "settings": {"speed": 3}}}
+    with pytest.raises(kit.CheckFailure, match=r"halved\.speed = 3"):
+        kit.check_invariants_can_be_asked(subject_of(Halved, invariants=invariants))

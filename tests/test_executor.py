@@ -1,0 +1,105 @@
+"""Jobs on worker processes: results, errors, workers that die, a parent that is killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+
+HEAD = """
+import os, signal, sys, time
+from pathlib import Path
+from aecore.executor import Job, Processes
+
+def double(x):
+    return 2 * x
+
+def fail(x):
+    raise ValueError(f"not {x}")
+
+def die_once(path):
+    path = Path(path)
+    if not path.exists():
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "alive"
+
+def die(_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def threads(_):
+    import torch
+    return torch.get_num_threads()
+
+def sleep(path):
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    """Run a main program in a process of its own; its lines."""
+
+    def run(body, wait=True):
+        file = tmp_path / "main.py"
+        file.write_text(
+            f"{HEAD}\nif __name__ == '__main__':\n{textwrap.indent(textwrap.dedent(body), '    ')}"
+        )
+        process = subprocess.Popen(
+            [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        if not wait:
+            return process
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert err == ""
+        return out.splitlines()
+
+    return run
+
+
+def test_values_errors_and_deaths_are_outcomes(script, tmp_path):
+    lines = script(f"""
+    jobs = [Job("two", double, (1,)), Job("bad", fail, (3,)), Job("dead", die, (0,))]
+    jobs += [Job("again", die_once, ({str(tmp_path / "flag")!r},)), Job("one", threads, (0,))]
+    for found in sorted(Processes(2, retries=2).run(jobs), key=lambda found: found.job.name):
+        print(found.job.name, found.value, str(found.error).split('\\n')[0], found.attempts)
+    """)
+    assert lines == [
+        "again alive None 2",
+        "bad None not 3 1",
+        "dead None the worker of 'dead' died, 3 times 3",
+        "one 1 None 1",
+        "two 2 None 1",
+    ]
+
+
+def test_no_jobs_need_no_worker(script):
+    assert script("print(list(Processes(2).run([])))") == ["[]"]
+
+
+def _ends(pid, seconds=20.0):
+    due = time.monotonic() + seconds
+    while time.monotonic() < due:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        time.sleep(0.1)
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_no_worker_outlives_its_parent(script, tmp_path, number):
+    flag = tmp_path / "pid"
+    process = script(f"list(Processes(1).run([Job('long', sleep, ({str(flag)!r},))]))", wait=False)
+    due = time.monotonic() + 60
+    while not (flag.exists() and flag.read_text()) and time.monotonic() < due:
+        time.sleep(0.1)
+    process.send_signal(number)
+    assert process.wait(20) != 0
+    assert _ends(int(flag.read_text()))
