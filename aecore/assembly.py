@@ -12,6 +12,7 @@ import aecore
 from aecore.autoencoder import Sizes
 from aecore.catalogue import Catalogue
 from aecore.composition import Composition, Part, compose
+from aecore.distributed import local_gpu
 from aecore.errors import AecoreError, ConfigError, PluginError, RunError, authored
 from aecore.initialisation import Initialisation
 from aecore.model import Model, build_model
@@ -191,5 +192,6 @@ def resolve_device(name: str) -> torch.device:
                 f"GPUs that torch sees: {count}{built}",
                 "to train without one: --device cpu",
             )
-        return torch.device("cuda", device.index or 0)
+        index: int | None = device.index  # torch says int, and gives None where none was said
+        return torch.device("cuda", local_gpu() if index is None else index)
     return device

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from aecore import ranks
 from aecore.autoencoder import Decoder, Encoder, Sizes
 from aecore.batch import Batch
 from aecore.composition import Composition, reaches
@@ -323,11 +324,14 @@ _ROOMS = ("encoder", "decoder")
 
 @contextmanager
 def evaluating(model: Model) -> Iterator[None]:
-    """Dropout off and no gradients inside the block; the mode found is restored."""
+    """Dropout off and no gradients inside the block; the mode found is restored.
+
+    Every rank does the whole of what is in it.
+    """
     training = model.training
     model.eval()
     try:
-        with torch.no_grad():
+        with torch.no_grad(), ranks.alone():
             yield
     finally:
         model.train(training)

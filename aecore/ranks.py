@@ -8,7 +8,7 @@ adjoints, so that a loss that is not linear in its means is right as well.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
@@ -31,6 +31,10 @@ class Group(Protocol):
         """What every rank gave at this call, in order; first axes may differ."""
         ...
 
+    def total(self, value: Tensor) -> Tensor:
+        """The sum of what every rank gave at this call; all of one shape, the same everywhere."""
+        ...
+
 
 _group: ContextVar[Group | None] = ContextVar("ranks", default=None)
 
@@ -39,6 +43,16 @@ _group: ContextVar[Group | None] = ContextVar("ranks", default=None)
 def together(group: Group) -> Iterator[None]:
     """Inside the block this thread is rank ``group.rank`` of ``group.size``."""
     token = _group.set(group)
+    try:
+        yield
+    finally:
+        _group.reset(token)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Inside the block this thread is one process: every rank does the whole of it."""
+    token = _group.set(None)
     try:
         yield
     finally:
@@ -102,8 +116,25 @@ def gather(values: Tensor) -> Tensor:
 
 def agree(flag: bool) -> bool:
     """Whether any rank says so: a decision that all have to take together."""
+    return agreement()(flag)
+
+
+def agreement() -> Callable[[bool], bool]:
+    """`agree` among the ranks of now, for inside of a block that is `alone`."""
     group = _group.get()
-    return flag if group is None else any(bool(one) for one in group.exchange(torch.tensor(flag)))
+    if group is None:
+        return bool
+    together = group
+    return lambda flag: bool(together.total(torch.tensor(int(flag))) > 0)
+
+
+def said(text: str) -> str:
+    """The text of the first rank, on every rank."""
+    group = _group.get()
+    if group is None:
+        return text
+    spelt = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    return bytes(group.exchange(spelt)[0].tolist()).decode()
 
 
 class _Total(torch.autograd.Function):
@@ -112,7 +143,7 @@ class _Total(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value: Tensor, group: Group) -> Tensor:
         ctx.group = group
-        return torch.stack(group.exchange(value.detach())).sum(0)
+        return group.total(value.detach())
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -20,9 +20,9 @@ from typing import Any
 
 import torch
 
-from aecore.api import opened
 from aecore.catalogue import Catalogue
 from aecore.composition import DEFAULTS
+from aecore.opening import opened
 from aecore.runs.config import build_config
 from aecore.training.trainer import Trainer
 from bench.likelihood import compare_likelihoods

@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 #: From the ground up: files of the core and folders, which import nothing that stands later.
 FLOORS = (
-    "errors", "toml", "lazy", "ranks", "streams", "secondorder", "batch", "posterior", "transfer",
-    "dropout", "initialisation", "crossentropy", "geometry", "matching", "data", "hookspec",
-    "manifest", "names", "registries", "composition", "progress", "autoencoder", "plugin",
-    "catalogue", "hooks", "step", "vae", "model", "runs", "assembly", "generation", "evaluation",
-    "training", "run", "reports", "api", "scaffold", "testing", "executor", "matrix",
+    "errors", "toml", "lazy", "ranks", "distributed", "streams", "secondorder", "batch",
+    "posterior", "transfer", "dropout", "initialisation", "crossentropy", "geometry", "matching",
+    "data", "hookspec", "manifest", "names", "registries", "composition", "progress",
+    "autoencoder", "plugin", "catalogue", "hooks", "step", "vae", "model", "runs", "assembly",
+    "generation", "evaluation", "training", "run", "reports", "opening", "api", "scaffold",
+    "testing", "executor", "matrix",
 )  # fmt: skip
 #: What a plugin may import: the names of `aecore` itself, and these rooms.
 PUBLIC = ("aecore", "aecore.geometry", "aecore.matching", "aecore.testing")

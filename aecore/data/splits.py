@@ -107,8 +107,11 @@ class Split:
 
     def share(self, indices: Tensor) -> Batch:
         """This rank's part of the global batch ``indices``; all of it in one process."""
-        part = self.batch(indices[ranks.rows(len(indices))])
-        return part if len(part) == len(indices) else replace(part, whole=len(indices))
+        whole, size = len(indices), ranks.size()
+        if whole < size:  # each takes all of it, which leaves every mean as it is
+            return _part(self.batch(indices), whole * size)
+        part = self.batch(indices[ranks.rows(whole)])
+        return part if size == 1 else _part(part, whole)
 
     def batch(self, indices: Tensor) -> Batch:
         """The sentences ``indices`` (B,), in that order, as one padded batch."""
@@ -140,6 +143,12 @@ class Split:
             None if self.target is None else self.target.head(n),
             None if self.originals is None else self.originals.head(n),
         )
+
+
+def _part(batch: Batch, whole: int) -> Batch:
+    """A batch as a rank's part of ``whole`` sentences, and so what they are to become."""
+    target = None if batch.target is None else _part(batch.target, whole)
+    return replace(batch, target=target, whole=whole)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,6 +32,7 @@ from aecore.errors import AecoreError, CompositionError
 from aecore.evaluation.protocol import evaluate_split
 from aecore.manifest import Invariant, Kept
 from aecore.model import Model
+from aecore.opening import opened
 from aecore.plugin import Plugin
 from aecore.progress import Silent
 from aecore.runs.config import build_config
@@ -173,7 +174,7 @@ def _run(
     listener = _Rows()
     with tempfile.TemporaryDirectory(prefix="aecore-evidence-") as folder:
         config = build_config(None, flags, settings, company)
-        with api.opened(config, Path(folder, "run"), progress=listener) as trainer:
+        with opened(config, Path(folder, "run"), progress=listener) as trainer:
             first = _figures(trainer)
             weights = _to_the_end(trainer)
             model, last, valid = trainer.model.eval(), _figures(trainer), trainer.corpus.valid

@@ -104,13 +104,16 @@ class _Rank:
     def exchange(self, value: Tensor) -> list[Tensor]:
         return self._turns.exchange(self.rank, value)
 
+    def total(self, value: Tensor) -> Tensor:
+        return torch.stack(self.exchange(value)).sum(0)
+
 
 @promise(owes=3)
 def check_two_halves_are_one_batch(case: Case) -> None:
     """Two processes that share a batch have the loss and the gradients of one that holds it all."""
     with double():  # rounding is no difference, even where many updates follow one another
-        (whole,) = Turns(1).run(lambda: _steps(case.subject))
-        halves = Turns(RANKS).run(lambda: _steps(case.subject))
+        (whole,) = Turns(1).run(lambda: steps_of(case.subject))
+        halves = Turns(RANKS).run(lambda: steps_of(case.subject))
     for number, half in enumerate(halves):
         for (where, loss, gradients), (_, other, others) in zip(whole, half, strict=True):
             line = f"{where}: {loss:.7g} in one process, {other:.7g} on rank {number} of {RANKS}"
@@ -130,8 +133,8 @@ def check_two_halves_are_one_batch(case: Case) -> None:
             case.require(close, "two halves of a batch have another gradient", line, likely)
 
 
-def _steps(subject: Subject) -> list[Found]:
-    """Every step of the stages and the first joint ones."""
+def steps_of(subject: Subject) -> list[Found]:
+    """Every step of the stages and the first joint ones, by whatever ranks there are."""
     # small steps: a difference of rounding stays one
     config: dict[str, Any] = {"dropout": 0.0, "optimiser": "sgd", "lr": 1e-4}
     noise = SentenceNoise(subject.manifest.couples == "training")

@@ -144,10 +144,15 @@ def share_gradients(parameters: Sequence[nn.Parameter]) -> None:
         return
     device = parameters[0].device
     have = ranks.total(torch.tensor([p.grad is not None for p in parameters], device=device).int())
-    for parameter, some in zip(parameters, have.tolist(), strict=True):
-        if some:
-            own = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-            parameter.grad = ranks.total(own)
+    shared = [one for one, some in zip(parameters, have.tolist(), strict=True) if some]
+    if not shared:
+        return
+    # one message, not one for each parameter
+    own = [torch.zeros_like(one) if one.grad is None else one.grad for one in shared]
+    summed = ranks.total(torch.cat([gradient.reshape(-1) for gradient in own]))
+    parts = torch.split(summed, [one.numel() for one in shared])
+    for parameter, part in zip(shared, parts, strict=True):
+        parameter.grad = part.view_as(parameter).to(parameter.dtype)
 
 
 class Updater:

@@ -274,11 +274,13 @@ def environment(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),
+        "processes": ranks.size(),
     }
 
 
 def changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What differs between two environments, in words; empty where nothing does."""
+    old = {"processes": 1, **old}
     return ", ".join(
         f"{name}: {old.get(name)} then, {new[name]} now"
         for name in new

@@ -247,9 +247,11 @@ class Trainer:
         log.restart_clock()
 
     def _evaluate(self, split: str) -> Figures:
+        agree = ranks.agreement()  # every rank measures the whole split
+
         def tick(done: int, total: int) -> None:
             self.progress.check(done, total)
-            if ranks.agree(self._stop_requested()):
+            if agree(self._stop_requested()):
                 raise _Abandoned
 
         size, last = self.config.evaluate.batch_size, split == "test"

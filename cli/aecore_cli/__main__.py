@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 
 _ALONE = (
     threading.current_thread() is threading.main_thread()
@@ -31,9 +33,20 @@ COMPLETE = "_AECORE_COMPLETE"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line, without the program's name; the exit code."""
     words, debug = _take_debug(sys.argv[1:] if arguments is None else arguments)
-    with terminals(), one_line_warnings():
+    with terminals(), one_line_warnings(), _first_speaks():
         _print_anything()
         return guarded(lambda: _invoke(words), debug)
+
+
+@contextmanager
+def _first_speaks() -> Iterator[None]:
+    """Of the processes that torchrun started, the first alone prints results."""
+    if os.environ.get("RANK", "0") == "0":
+        yield
+        return
+    warnings.showwarning = lambda *_, **__: None  # given back by `one_line_warnings`
+    with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
+        yield
 
 
 def _invoke(words: list[str]) -> None:

@@ -34,11 +34,20 @@ def guarded(action: Callable[[], None], debug: bool) -> int:
         if debug and not isinstance(error, TyperException):
             traceback.print_exc()
         code, message = explain(error)
+        if "RANK" in os.environ and not _tells(error):
+            return code
         with suppress(BrokenPipeError):
             print(message, file=sys.stderr, flush=True)
         _flush_or_drop()
         return code
     return 0
+
+
+def _tells(error: BaseException) -> bool:
+    """Of processes that torchrun started, one says what went wrong."""
+    from aecore.distributed import tells
+
+    return tells(error)
 
 
 def _flush_or_drop() -> None:
