@@ -203,11 +203,14 @@ def _settings(company: Sequence[str], asked: Mapping[str, Invariant]) -> dict[st
 
 @cache
 def _autoencoder() -> str:
-    """A run for plugins that work over one; it lives as long as the process."""
+    """A plain VAE for plugins that work over a run: no hook of it is a method's.
+
+    It lives as long as the process.
+    """
     folder = tempfile.TemporaryDirectory(prefix="aecore-evidence-")
     atexit.register(folder.cleanup)
-    path = Path(folder.name, "ae")
-    api.train(["ae"], "toy:pairs", {"train.threads": 1}, max_steps=BASE_STEPS, out=path)
+    path = Path(folder.name, "vae")
+    api.train([], "toy:pairs", {"train.threads": 1}, max_steps=BASE_STEPS, out=path)
     return str(path)
 
 
