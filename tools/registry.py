@@ -1,4 +1,4 @@
-"""Write registry.toml, docs/plugins.md, the README's names, and docs/manifest.md.
+"""Write registry.toml, docs/plugins.md, manifest.md and compatibility.md, the README's names.
 
 With ``--check`` nothing is written, and 1 returned where a file is another.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
+from compatibility_page import compatibility
 from manifest_page import page
 
 ROOT = Path(__file__).parent.parent
@@ -86,6 +87,7 @@ def main() -> int:
     registry, readme = ROOT / "registry.toml", ROOT / "README.md"
     due = {registry: render(), readme: with_names(readme.read_text(encoding="utf-8"))}
     due |= {ROOT / "docs" / "plugins.md": plugins_page(), ROOT / "docs" / "manifest.md": page()}
+    due[ROOT / "docs" / "compatibility.md"] = compatibility(ROOT / "results" / "matrix.json")
     stale = [
         file
         for file, text in due.items()

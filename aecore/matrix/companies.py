@@ -36,8 +36,8 @@ def companies(catalogue: Catalogue, size: int, row: str | None = None) -> list[C
 
 
 def _orders(chosen: Sequence[Part]) -> Iterator[Company]:
-    """The orders in which plugins that share a chain come differently."""
-    meet = [(one.name, other.name) for one, other in combinations(chosen, 2) if _chains(one, other)]
+    """The orders in which plugins that share a chain, or both have stages, come differently."""
+    meet = [(one.name, other.name) for one, other in combinations(chosen, 2) if _meet(one, other)]
     seen = set()
     for order in permutations(part.name for part in chosen):
         relative = tuple(order.index(one) < order.index(other) for one, other in meet)
@@ -46,9 +46,9 @@ def _orders(chosen: Sequence[Part]) -> Iterator[Company]:
             yield order
 
 
-def _chains(one: Part, other: Part) -> bool:
+def _meet(one: Part, other: Part) -> bool:
     both = set(one.manifest.hooks) & set(other.manifest.hooks)
-    return any(HOOKS[hook].kind == "chain" for hook in both)
+    return any(HOOKS[hook].kind == "chain" or hook == "pre_train_init" for hook in both)
 
 
 def refusal(company: Company, catalogue: Catalogue) -> tuple[str, str] | None:

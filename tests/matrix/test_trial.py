@@ -143,6 +143,7 @@ def test_companies_come_in_both_orders_where_chains_meet(add):
     pairs = companies(Catalogue.discover(), 2)
     assert {("free_bits", "idle"), ("idle", "free_bits")} <= set(pairs)
     assert {("daae", "dae"), ("dae", "daae")} <= set(pairs)
+    assert {("ae_pretrain", "wae_mmd"), ("wae_mmd", "ae_pretrain")} <= set(pairs)  # stages
     assert ("betavae", "annealing") not in pairs  # one order is enough
     mine = companies(Catalogue.discover(), 3, "idle")
     assert all("idle" in company for company in mine)
