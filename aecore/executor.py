@@ -9,17 +9,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from aecore.errors import ConfigError
+from aecore.errors import AecoreError, ConfigError
 
 #: How often a job is given out again when its worker dies.
 RETRIES = 2
@@ -56,6 +58,49 @@ class Outcome:
     attempts: int = 1
 
 
+class JobFailed(AecoreError):
+    """What a job raised in another process, as far as it can travel.
+
+    Attributes:
+        kind: the name of the exception's class.
+    """
+
+    def __init__(self, what: str, *evidence: str, kind: str) -> None:
+        super().__init__(what, *evidence)
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class _Raised:
+    """An exception without what cannot be pickled: classes take arguments of their own."""
+
+    kind: str
+    what: str
+    evidence: tuple[str, ...]
+
+    def error(self) -> JobFailed:
+        return JobFailed(self.what, *self.evidence, kind=self.kind)
+
+
+def called(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """In a worker: what the function returns, or a `_Raised`."""
+    try:
+        return function(*arguments)
+    except AecoreError as error:
+        return _Raised(type(error).__name__, error.what, error.evidence)
+    except Exception as error:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"at: {'/'.join(frame.filename.split('/')[-2:])}:{frame.lineno}"
+        return _Raised(type(error).__name__, f"{type(error).__name__}: {error}", (place,))
+
+
+def outcome_of(job: Job, value: Any, attempts: int) -> Outcome:
+    """The outcome of a job that came to an end."""
+    if isinstance(value, _Raised):
+        return Outcome(job, None, value.error(), attempts)
+    return Outcome(job, value, None, attempts)
+
+
 class WorkerDied(ConfigError):
     """Every worker that was given the job died."""
 
@@ -85,11 +130,13 @@ class Processes:
         workers: how many.
         retries: how often a job is given out again when its worker dies.
         threads: torch's, in each worker.
+        tick: called every second while jobs run.
     """
 
     workers: int
     retries: int = RETRIES
     threads: int = 1
+    tick: Callable[[], None] = lambda: None
     _workers: list[_Worker] = field(default_factory=list)
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
@@ -103,7 +150,9 @@ class Processes:
                 while waiting and idle:
                     worker, (job, attempt) = idle.pop(), waiting.popleft()
                     running[worker.begin(job)] = (worker, job, attempt)
-                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                done = wait(running, WATCH, FIRST_COMPLETED).done
+                self.tick()
+                for future in done:
                     worker, job, attempt = running.pop(future)
                     idle.append(worker)
                     error = future.exception()
@@ -113,7 +162,10 @@ class Processes:
                             waiting.append((job, attempt + 1))
                             continue
                         error = gone(job, attempt)
-                    yield Outcome(job, None if error else future.result(), error, attempt)
+                    if error is not None:
+                        yield Outcome(job, None, error, attempt)
+                    else:
+                        yield outcome_of(job, future.result(), attempt)
         finally:
             busy = {id(worker) for worker, *_ in running.values()}
             for worker in self._workers:
@@ -140,8 +192,9 @@ class _Worker:
 
     def begin(self, job: Job) -> Future[Any]:
         if self._number is None:
-            self._number = self._pool.submit(os.getpid)
-        return self._pool.submit(job.function, *job.arguments)
+            with _without_main():
+                self._number = self._pool.submit(os.getpid)
+        return self._pool.submit(called, job.function, job.arguments)
 
     def replace(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -153,6 +206,24 @@ class _Worker:
             with suppress(ProcessLookupError, BrokenProcessPool):
                 os.kill(self._number.result(), signal.SIGTERM)
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def _without_main() -> Iterator[None]:
+    """A process that starts in the block does not run the script that it is started by.
+
+    Else a script without ``if __name__ == "__main__"`` would begin again in every worker.
+    """
+    main = vars(sys.modules["__main__"])
+    before: dict[str, Any] = {
+        name: main.pop(name) for name in ("__spec__", "__file__") if name in main
+    }
+    main["__spec__"] = None
+    try:
+        yield
+    finally:
+        main.pop("__spec__")
+        main.update(before)
 
 
 def _prepare(threads: int, parent: int) -> None:
@@ -171,3 +242,82 @@ def _watch(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(10 * WATCH)  # a step and its checkpoint
     os._exit(128 + signal.SIGTERM)
+
+
+@dataclass
+class RayCluster:
+    """Workers of a Ray cluster; a local one is started where no address is given.
+
+    Ray is the extra ``ray``.
+
+    Attributes:
+        workers: processors of the local cluster, and jobs at a time.
+        address: of a running cluster, such as ``auto``; its nodes need aecore, the plugins, and the
+            folders that jobs write to.
+        retries: how often a job is given out again when its worker dies.
+    """
+
+    workers: int
+    address: str | None = None
+    retries: int = RETRIES
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Outcome]:
+        """Each job's outcome, in the order in which they are done.
+
+        Raises:
+            ConfigError: without Ray, or where no cluster answers.
+        """
+        ray = _ray()
+        try:
+            local = {"num_cpus": self.workers} if self.address is None else {}
+            ray.init(
+                self.address,
+                **local,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            raise ConfigError(
+                f"no Ray cluster answers at '{self.address}'",
+                f"reason: {str(error).splitlines()[0]}",
+                "to start one here: leave the address out",
+            ) from error
+        try:
+            task = ray.remote(num_cpus=1, max_retries=0)(_on_ray)
+
+            def begin(job: Job) -> Any:
+                return task.remote(job.function, job.arguments)
+
+            running = {begin(job): (job, 1) for job in jobs}
+            while running:
+                (ref, *_), _rest = ray.wait(list(running))
+                job, attempt = running.pop(ref)
+                try:
+                    outcome = outcome_of(job, ray.get(ref), attempt)
+                except ray.exceptions.RayError:
+                    if attempt <= self.retries:
+                        running[begin(job)] = (job, attempt + 1)
+                        continue
+                    outcome = Outcome(job, None, gone(job, attempt), attempt)
+                yield outcome
+        finally:
+            ray.shutdown()
+
+
+def _on_ray(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
+    """In a Ray worker, which keeps to one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    return called(function, arguments)
+
+
+def _ray() -> Any:
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(
+            "Ray is not installed", "try: pip install 'aecore[ray]'", "or leave --ray out"
+        ) from error
+    return ray

@@ -12,7 +12,6 @@ import pytest
 HEAD = """
 import os, signal, sys, time
 from pathlib import Path
-from aecore.executor import Job, Processes
 
 def double(x):
     return 2 * x
@@ -34,6 +33,10 @@ def threads(_):
     import torch
     return torch.get_num_threads()
 
+def refuse():
+    from aecore.errors import PluginError
+    raise PluginError("it broke", "so it did", plugin="x")
+
 def sleep(path):
     Path(path).write_text(str(os.getpid()))
     time.sleep(60)
@@ -45,9 +48,11 @@ def script(tmp_path):
     """Run a main program in a process of its own; its lines."""
 
     def run(body, wait=True):
-        file = tmp_path / "main.py"
+        (tmp_path / "jobs.py").write_text(HEAD)
+        file = tmp_path / "main.py"  # without a guard: workers are not to run it
         file.write_text(
-            f"{HEAD}\nif __name__ == '__main__':\n{textwrap.indent(textwrap.dedent(body), '    ')}"
+            "from jobs import *\nfrom aecore.executor import Job, Processes\n"
+            + textwrap.dedent(body)
         )
         process = subprocess.Popen(
             [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -71,11 +76,39 @@ def test_values_errors_and_deaths_are_outcomes(script, tmp_path):
     """)
     assert lines == [
         "again alive None 2",
-        "bad None not 3 1",
+        "bad None ValueError: not 3 1",
         "dead None the worker of 'dead' died, 3 times 3",
         "one 1 None 1",
         "two 2 None 1",
     ]
+
+
+@pytest.mark.verify
+def test_a_local_ray_of_two_workers_gives_the_same_outcomes(script, tmp_path):
+    pytest.importorskip("ray")
+    lines = script(f"""
+    from aecore.executor import RayCluster
+    jobs = [Job("two", double, (1,)), Job("bad", fail, (3,)), Job("dead", die, (0,))]
+    jobs += [Job("again", die_once, ({str(tmp_path / "flag")!r},)), Job("one", threads, (0,))]
+    for found in sorted(RayCluster(2, retries=2).run(jobs), key=lambda found: found.job.name):
+        print(found.job.name, found.value, str(found.error).split('\\n')[0], found.attempts)
+    """)
+    told = [line for line in lines if "(raylet)" not in line]  # Ray speaks of the deaths itself
+    assert told == [
+        "again alive None 2",
+        "bad None ValueError: not 3 1",
+        "dead None the worker of 'dead' died, 3 times 3",
+        "one 1 None 1",
+        "two 2 None 1",
+    ]
+
+
+def test_errors_keep_their_evidence(script):
+    lines = script("""
+    (found,) = Processes(1).run([Job("x", refuse, ())])
+    print(found.error.kind, found.error.what, found.error.evidence)
+    """)
+    assert lines == ["PluginError it broke ('so it did',)"]
 
 
 def test_no_jobs_need_no_worker(script):

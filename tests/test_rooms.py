@@ -15,7 +15,7 @@ FLOORS = (
     "data", "hookspec", "manifest", "names", "registries", "composition", "progress",
     "autoencoder", "plugin", "catalogue", "hooks", "step", "vae", "model", "runs", "assembly",
     "generation", "evaluation", "training", "run", "reports", "opening", "api", "scaffold",
-    "testing", "executor", "matrix",
+    "testing", "executor", "matrix", "comparing", "sweep",
 )  # fmt: skip
 #: What a plugin may import: the names of `aecore` itself, and these rooms.
 PUBLIC = ("aecore", "aecore.geometry", "aecore.matching", "aecore.testing")

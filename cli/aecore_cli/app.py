@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from aecore_cli import generating, plugins
+from aecore_cli import generating, many, plugins
 from aecore_cli import options as o
-from aecore_cli.show import note, print_json, print_table, telling, working
+from aecore_cli.show import note, print_json, print_table, working
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
@@ -227,59 +227,5 @@ def compose(
     print(f"\nbatches: {found['batching']}; weights selected by: {found['select_on']}")
 
 
-@app.command()
-def matrix(
-    plugin: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME", help="Only companies of this plugin.", autocompletion=o.installed
-        ),
-    ] = None,
-    triples: Annotated[bool, typer.Option("--triples", help="Companies of three as well.")] = False,
-    evidence: Annotated[
-        bool,
-        typer.Option("--evidence", help="Measure what plugins keep up in company; half an hour."),
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Keep it as it goes; the same again goes on from there."),
-    ] = None,
-    html: Annotated[Path | None, typer.Option(metavar="FILE", help="Draw a heat map.")] = None,
-    against: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Compare with an earlier one.")
-    ] = None,
-    workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes; one a core unless given.")
-    ] = None,
-    registry: o.Registries = None,
-    as_json: o.AsJson = False,
-) -> None:
-    """Train pairs of plugins, and say which go together.
-
-    Every pair is trained for a few steps. Prints how many are sound or refused, and evidence for
-    each that is broken.
-    Exit code 1 where one is broken or, with --against, worse than before.
-    """
-    from aecore.matrix.build import compatibility
-    from aecore.matrix.record import Matrix
-    from aecore_cli import matrix as m
-
-    if against is not None:
-        Matrix.read(against)  # before minutes of work
-    with working(), telling() as show:
-        found = compatibility(
-            plugin,
-            triples=triples,
-            evidence=evidence,
-            out=out,
-            workers=workers,
-            registries=registry or [],
-            tell=m.pace(show),
-        )
-        changes = [] if against is None else m.differences(against, found, workers)
-    if html is not None:
-        m.draw(found, html)
-        note(f"{html}: a square for each pair, with its reason")
-    m.show(found, changes, plugin is not None, as_json)
-    bad = any(cell.status == "broken" for cell in found.cells)
-    raise typer.Exit(int(bad or any(one.change == "regressed" for one in changes)))
+for collective in many.VERBS:
+    app.command()(collective)

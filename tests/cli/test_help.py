@@ -20,6 +20,9 @@ VERBS = [
     "decode",
     "compose",
     "matrix",
+    "sweep",
+    "runs",
+    "diff",
     "plugins list",
     "plugins info",
     "plugins new",
@@ -50,6 +53,9 @@ def test_the_help_lists_exactly_the_verbs_that_exist(cli):
         *generating,
         "compose",
         "matrix",
+        "sweep",
+        "runs",
+        "diff",
         "plugins",
     ]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns

@@ -237,3 +237,11 @@ def test_the_parts_of_a_document_are_found(tmp_path):
     assert (listing.file, listing.kind, listing.text) == ("a/b.py", "python", "x = 1\n")
     assert console.commands() == [("one <<E\ntwo\nE", "out"), ("three", "")]
     assert plain.commands() == [("aecore train", "")]
+
+
+def test_the_page_on_scale(shell):
+    document = ROOT / "docs" / "scale.md"
+    blocks = Block.all_of(document)
+    assert sum(len(block.commands()) for block in blocks) == 5
+    for block in blocks:
+        follow(shell, block, document.name)
