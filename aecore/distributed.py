@@ -29,7 +29,7 @@ class ProcessGone(RunError):
     """Another process of the run has ended."""
 
 
-class Processes:
+class ProcessGroup:
     """A `ranks.Group` of processes; tensors may lie on processors or GPUs."""
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ def joined(device: torch.device) -> Iterator[None]:
     with _together():
         dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=PATIENCE)
     try:
-        with ranks.together(Processes()):
+        with ranks.together(ProcessGroup()):
             yield
     finally:
         with suppress(RuntimeError):

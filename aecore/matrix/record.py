@@ -6,7 +6,7 @@ import hashlib
 import importlib.util
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -167,8 +167,3 @@ def _difference(
         "" if cell is None else f"{cell.word} ({'; '.join(cell.says())})" for cell in (before, now)
     ]
     return Difference(plugins=plugins, change=change, before=words[0], now=words[1])
-
-
-def merged(cells: Iterable[Cell], later: Mapping[tuple[str, ...], Cell]) -> tuple[Cell, ...]:
-    """The cells, with those of ``later`` in their places."""
-    return tuple(later.get(cell.plugins, cell) for cell in cells)
