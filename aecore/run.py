@@ -464,6 +464,7 @@ class Run:
         meta = {
             "split": split,
             "corpus": self._data or self.config.data.spec,
+            "data": self._corpus().fingerprint,
             "seed": self.config.train.seed,
             "estimators": figures.report()["estimators"],
         }

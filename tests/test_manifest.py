@@ -52,7 +52,7 @@ def test_a_plain_manifest():
             {"hook": "red"},
             "hook = 'red': it is unknown. Did you mean 'hooks'? known: summary, api, hooks, "
             "against, paper, provides, requires, batching, couples, data, base, select_on, "
-            "published, exceptions",
+            "published, invariants, exceptions",
         ),
         ({"batching": "random"}, "batching = 'random': input should be 'bucketed' or 'mixed'"),
         (

@@ -158,4 +158,38 @@ def diff(
         shelf.print_difference(found)
 
 
-VERBS: tuple[Callable[..., None], ...] = (matrix, sweep, runs, diff)
+def compare(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", show_default=False, help="Runs; seeds are one method."),
+    ],
+    split: Annotated[str, typer.Option(metavar="NAME", help="train, valid or test.")] = "test",
+    draws: Annotated[
+        int, typer.Option(metavar="N", min=100, help="Draws of the bootstrap.")
+    ] = 4000,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print tables of Markdown.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print a table of LaTeX.")] = False,
+    as_json: o.AsJson = False,
+) -> None:
+    """Compare methods by the energies of single sentences.
+
+    Prints the mean and interval of each figure for every method, its runs being those that differ
+    in the seed alone; then the difference of each pair with a corrected p, and the smallest that
+    these runs could have shown. evaluate --save keeps the energies.
+    """
+    if markdown + latex + as_json > 1:
+        raise typer.BadParameter("--json, --markdown and --latex: one of them.")
+    from aecore.comparing import comparison
+    from aecore_cli import comparison as c
+
+    with working():
+        found = comparison.compare(runs, split, draws)
+    if as_json:
+        print_json(found.as_data())
+    elif markdown or latex:
+        print(c.markdown(found) if markdown else c.latex(found))
+    else:
+        c.show(found)
+
+
+VERBS: tuple[Callable[..., None], ...] = (matrix, sweep, runs, diff, compare)

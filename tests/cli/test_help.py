@@ -23,6 +23,7 @@ VERBS = [
     "sweep",
     "runs",
     "diff",
+    "compare",
     "plugins list",
     "plugins info",
     "plugins new",
@@ -56,6 +57,7 @@ def test_the_help_lists_exactly_the_verbs_that_exist(cli):
         "sweep",
         "runs",
         "diff",
+        "compare",
         "plugins",
     ]
     assert "..." not in said.out.partition("Commands:")[2]  # no summary is cut off at 80 columns

@@ -245,3 +245,11 @@ def test_the_page_on_scale(shell):
     assert sum(len(block.commands()) for block in blocks) == 5
     for block in blocks:
         follow(shell, block, document.name)
+
+
+def test_the_page_on_comparing(shell):
+    document = ROOT / "docs" / "comparing.md"
+    blocks = Block.all_of(document)
+    assert sum(len(block.commands()) for block in blocks) == 4
+    for block in blocks:
+        follow(shell, block, document.name)
