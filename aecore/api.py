@@ -8,6 +8,7 @@ from typing import Any
 
 from aecore import ranks
 from aecore.catalogue import Catalogue
+from aecore.evaluation import diversity
 from aecore.evaluation.protocol import Tick
 from aecore.opening import opened, reopened
 from aecore.progress import Progress
@@ -115,6 +116,7 @@ def evaluate(
     registries: Sequence[str | Path] = (),
     tell: Callable[[str], None] = lambda _: None,
     save: bool = False,
+    text: bool = False,
 ) -> dict[str, Any]:
     """The figures of ``aecore evaluate --json``; with a ``judge``, those of `Run.judge` too.
 
@@ -124,6 +126,7 @@ def evaluate(
         registries: files that list further plugins, for the error that names a missing one.
         tell: called with a line where the run was trained with other versions.
         save: keep the figures of single sentences; see `Run.evaluate`.
+        text: measure the run's text too; see `aecore.evaluation.diversity`.
 
     Raises:
         CompositionError: when the likelihood of the judge is not exact; nothing has been measured
@@ -137,6 +140,8 @@ def evaluate(
     parts = []
     if run.model.composition.rewrites:
         parts.append(run.rewriting(split, limit, tell))
+    if text:
+        parts.append(diversity.measured(run.texts(split, limit), run.config.train.seed, split))
     if other is not None:
         parts.append(run.judge(other, split, limit, tick))
     figures = run.evaluate(split, limit, iw_samples, tick, save)

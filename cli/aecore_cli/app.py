@@ -124,6 +124,10 @@ def evaluate(
         bool,
         typer.Option("--save", help="Keep the figures of single sentences in the run folder."),
     ] = False,
+    text: Annotated[
+        bool,
+        typer.Option("--text", help="Measure samples and reconstructions as text: Dist, BLEU..."),
+    ] = False,
     device: o.Device = "auto",
     as_json: o.AsJson = False,
 ) -> None:
@@ -151,6 +155,7 @@ def evaluate(
             registry or [],
             progress.note,
             save,
+            text,
         )
     if save:
         note(f"single sentences: {run / f'evaluation-{split}.safetensors'}")

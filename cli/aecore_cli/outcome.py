@@ -142,6 +142,8 @@ def print_figures(figures: Mapping[str, Any]) -> None:
     )
     print()
     pairs = [(name, estimators[name]) for name in COLUMNS if estimators.get(name)]
+    if any(name.startswith("text_") for name in figures):
+        pairs += _print_text(figures)
     if any(name.startswith("judge_") for name in figures):
         _print_verdict(figures)
         pairs.append(("judge", estimators["judge_nll_sentences"]))
@@ -194,6 +196,27 @@ def _print_verdict(figures: Mapping[str, Any]) -> None:
     rows = [[text, *(_number(figures[f"{name}_{text}"]) for name in heads[1:])] for text in read]
     print_table(heads, rows, right=heads[1:])
     print()
+
+
+def _print_text(figures: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A row for each text and a column for each figure; how they were measured, by figure."""
+    from aecore.evaluation.diversity import EACH
+
+    names = [*EACH, "unikl", "unseen", "bleu"]
+    texts = ("samples", "sentences", "reconstructions")
+    read = [text for text in texts if figures.get(f"text_length_{text}") is not None]
+    rows = [[text, *(_text(figures.get(f"text_{name}_{text}")) for name in names)] for text in read]
+    print_table(["text", *names], rows, right=names)
+    print()
+    told = {}
+    for name in names:
+        said = [figures["estimators"].get(f"text_{name}_{text}") for text in read]
+        told[name] = next((one for one in said if one), "")
+    return [(name, said) for name, said in told.items() if said]
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}" if value < 10 else f"{value:.2f}"
 
 
 def _number(value: float | None) -> str:
