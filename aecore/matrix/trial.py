@@ -42,6 +42,7 @@ STEPS = 5
 APART = 1e-5
 #: Kinds of refusal that a plugin asks for: what they spare can be seen.
 ASKED = frozenset({"needs", "base"})
+PAIR = 2
 
 
 @cache
@@ -90,7 +91,7 @@ def examined(company: Company, kind: str, reason: str) -> Cell:
         wrong = _findings(lambda: _wrong(company))
     else:
         wrong = () if _refused(company) else ("composition refuses it, and training does not",)
-        if kind in ASKED:
+        if kind in ASKED and len(company) <= PAIR:  # a triple is refused for a pair's reason
             anyway = _findings(lambda: _wrong_anyway(company))
     seconds = round(time.perf_counter() - began, 1)
     return Cell(

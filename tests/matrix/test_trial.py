@@ -45,6 +45,7 @@ def test_owners_and_needs_are_refused_and_training_refuses_them_too():
         "controlvae needs: the divergence to be batch or better; wae_mmd gives: penalty"
     )
     assert needs.anyway == ()  # it would run, and steer what is no divergence
+    assert found("controlvae", "dae", "wae_mmd").anyway is None
     assert found("word_dropout", "emb2emb").anyway == (
         "decoder_input of 'word_dropout' is never called",
         "training is the same without 'word_dropout'",
