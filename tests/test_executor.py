@@ -43,6 +43,11 @@ def sleep(path):
 """
 
 
+def heed_ctrl_c():
+    """In a new process: a shell that runs tests in the background has it ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def script(tmp_path):
     """Run a main program in a process of its own; its lines."""
@@ -55,7 +60,11 @@ def script(tmp_path):
             + textwrap.dedent(body)
         )
         process = subprocess.Popen(
-            [sys.executable, str(file)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, str(file)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=heed_ctrl_c,
         )
         if not wait:
             return process

@@ -128,7 +128,13 @@ plugins = ["annealing", "betavae"]
 def _sweeping(folder):
     command = [sys.executable, "-m", "aecore_cli", "sweep", "long.toml", "--workers", "2"]
     return subprocess.Popen(
-        command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # a shell that runs tests in the background has Ctrl-C ignored
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
