@@ -191,6 +191,13 @@ class _Worker:
         self._number: Future[int] | None = None
 
     def begin(self, job: Job) -> Future[Any]:
+        try:
+            return self._begun(job)
+        except BrokenProcessPool:  # it died between two jobs, which is nobody's attempt
+            self.replace()
+            return self._begun(job)
+
+    def _begun(self, job: Job) -> Future[Any]:
         if self._number is None:
             with _without_main():
                 self._number = self._pool.submit(os.getpid)

@@ -29,6 +29,10 @@ def die_once(path):
 def die(_):
     os.kill(os.getpid(), signal.SIGKILL)
 
+def die_later(_):
+    import subprocess
+    subprocess.Popen(["sh", "-c", f"sleep 0.3; kill -9 {os.getpid()}"])
+
 def threads(_):
     import torch
     return torch.get_num_threads()
@@ -118,6 +122,15 @@ def test_errors_keep_their_evidence(script):
     print(found.error.kind, found.error.what, found.error.evidence)
     """)
     assert lines == ["PluginError it broke ('so it did',)"]
+
+
+def test_a_worker_that_dies_between_two_jobs_is_replaced(script):
+    lines = script("""
+    for found in Processes(1).run([Job("later", die_later, (0,)), Job("two", double, (1,))]):
+        print(found.job.name, found.value, found.error, found.attempts)
+        time.sleep(1)
+    """)
+    assert lines == ["later None None 1", "two 2 None 1"]
 
 
 def test_no_jobs_need_no_worker(script):
