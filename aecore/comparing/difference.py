@@ -24,8 +24,6 @@ COMPARED = (
 )
 #: Settings that say what the words of a corpus are: figures of other words are other figures.
 OF_THE_TOKENS = ("data.vocabulary", "data.vocabulary_size", "data.min_count", "data.max_length")
-#: Figures that divide by tokens.
-PER_TOKEN = frozenset({"ppl_elbo", "ppl_iw"})
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,15 @@ class Trial:
         """The first ``n`` validation sentences."""
         return self._valid(n)
 
+    def off_the_space(self, draws: int = 4) -> float:
+        """How far posterior draws, posterior means or prior draws lie off the latent space."""
+        batch = self.valid()
+        with torch.no_grad():
+            sample = self.model.posterior_sample(self.model.features(batch), draws, batch)
+            prior = self.model.prior_sample(len(batch))
+            points = [sample.z.flatten(0, 1), self.model.code(batch), prior]
+            return max(float(self.model.space.off(point).max()) for point in points)
+
     def mean(self, name: str, steps: int = 50) -> float:
         """The mean of a scalar of `rows` over the last so many steps.
 

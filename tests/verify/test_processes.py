@@ -95,7 +95,6 @@ with joined(torch.device("cpu")):
 """
 
 
-@pytest.mark.skipif(not torch.distributed.is_gloo_available(), reason="torch without gloo")
 def test_two_processes_are_one_for_every_plugin(tmp_path):
     script = tmp_path / "steps.py"
     script.write_text(textwrap.dedent(STEPS))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from aecore.testing import Kept, Trial
+from aecore_controlvae import ControlVAE
 
 #: Nats that the KL may be away from its set point.
 NEAR = 0.5
@@ -10,6 +11,7 @@ NEAR = 0.5
 
 def settles(trial: Trial) -> Kept:
     """|KL - target_kl| < 0.5 nats, the raw KL of the last 50 steps."""
-    target = float(trial.plugin.config.target_kl)  # type: ignore[attr-defined]
+    assert isinstance(trial.plugin, ControlVAE)
+    target = trial.plugin.config.target_kl
     kl = trial.mean("kl")
     return Kept(kept=abs(kl - target) < NEAR, found=f"KL {kl:.2f}, target {target:g}")

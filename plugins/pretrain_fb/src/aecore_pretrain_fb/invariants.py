@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from aecore.testing import Kept, Trial
+from aecore_pretrain_fb import FreeBits
 
 #: The KL climbs to its floor from below, the slower the nearer: it has no gradient there, so that
 #: the reconstruction alone pushes it up.
@@ -13,7 +14,8 @@ SHARE = 0.85
 
 def keeps_the_floor(trial: Trial) -> Kept:
     """The charge is at least target_kl in every line, and the KL of the last 50 steps near it."""
-    floor = float(trial.plugin.config.target_kl)  # type: ignore[attr-defined]
+    assert isinstance(trial.plugin, FreeBits)
+    floor = trial.plugin.config.target_kl
     kl, least = trial.mean("kl"), min(float(row["kl_loss"]) for row in trial.rows)
     kept = kl >= SHARE * floor and least >= floor * (1 - 1e-5)
     return Kept(kept=kept, found=f"KL {kl:.2f}, charge {least:.2f} or more, floor {floor:g}")
